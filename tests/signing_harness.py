@@ -81,7 +81,7 @@ def subject_of(step, name):
 
 @dataclass(frozen=True)
 class Signed:
-    """What a pod signs of a run, whoever and whatever it is about; `replace` makes another."""
+    """What a pod signs about a run; `replace` changes the signer or the statement."""
 
     run: Run = RUN
     pod: str = POD

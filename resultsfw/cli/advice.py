@@ -223,8 +223,8 @@ _WITHHELD: Final = Advice(
     "an extension that the operator enabled refuses it: return the result by value, or change its options"
 )
 _UNVERIFIED: Final = Advice(
-    "find out what the message names: who can write where the results travel, why the pod did not sign, or "
-    "why nobody could verify; docs/signed-results.md explains each"
+    "follow the message: find out who can write where the results travel, why the pod did not sign, or why "
+    "nothing could be verified; docs/signed-results.md explains each"
 )
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
 _INCOMPLETE: Final = Advice("run it again: the missing results cannot be recovered")

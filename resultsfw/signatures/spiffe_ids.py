@@ -68,6 +68,6 @@ def check_trust_domain(text: str) -> str:
 def pod_identity(trust_domain: str, run: Run, pod_uid: str) -> SpiffeId:
     """Return the SPIFFE ID with which the pod of a run signs.
 
-    The pod's uid is part of it: a pod that somebody else made with the same labels gets another identity.
+    The pod's uid is part of it: any other pod with the same labels gets another identity.
     """
     return SpiffeId(trust_domain, f"/ns/{run.namespace}/taskrun/{run.name}/pod/{pod_uid}")

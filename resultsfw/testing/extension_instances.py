@@ -111,7 +111,7 @@ class InstanceCases(ExtensionBase):
             if any(secret in repr(life.prepared) for life in lives):
                 fail(QUIET, "a secret option is in the pod, which its Steps and everybody who reads pods see")
             if any(secret in life.stages.get(hook, "") for life in lives for hook in ATTESTING):
-                fail(QUIET, "a secret option is in the status, which everybody who reads runs sees")
+                fail(QUIET, "a secret option is in the status, which every reader of runs sees")
 
     def test_values(self, harness: ExtensionHarness) -> None:
         """The value of a result is only in the results."""

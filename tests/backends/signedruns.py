@@ -52,7 +52,7 @@ STEP = Step(name="one", container="step-one", results=(ResultSpec(name="own"),),
 
 
 class Waits:
-    """Stands for `Stop`: nobody stops it, and it waits for nothing."""
+    """Stands for `Stop`: never requested, and it waits for nothing."""
 
     requested = False
 

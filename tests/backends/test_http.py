@@ -374,6 +374,6 @@ def test_a_variable_that_is_missing_is_named(token, missing):
 @pytest.mark.parametrize(
     "more", [{transport.ENV_URL: "server"}, {transport.ENV_CA: "nonsense"}, {transport.ENV_CA_FILE: "/none"}]
 )
-def test_a_variable_that_makes_no_sense_is_named(token, more):
+def test_an_invalid_variable_is_named(token, more):
     with pytest.raises(SettingsError, match=transport.ENV_URL):
         a_way("https://server:1", token, **more)

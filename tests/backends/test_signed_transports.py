@@ -1,4 +1,4 @@
-"""Signed results through each built-in backend: the envelope arrives whole, and all that it says is so."""
+"""Signed results through each built-in backend: the envelope arrives intact, and its content is right."""
 
 import sys
 from dataclasses import replace

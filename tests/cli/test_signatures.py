@@ -58,7 +58,7 @@ def words(ran):
     return " ".join(ran.out.split())
 
 
-def test_an_envelope_that_nobody_verified_is_shown_as_such(cli, signed):
+def test_an_unverified_envelope_is_shown_as_such(cli, signed):
     options = signed(wire.signature_line(ENVELOPE))
     ran = cli("explain", *options)
     assert ran.status == 0
@@ -74,7 +74,7 @@ def test_an_envelope_that_nobody_verified_is_shown_as_such(cli, signed):
     assert "signatures" not in cli("collect", *options).out
 
 
-def test_a_signer_that_could_not_sign_is_shown_with_its_words(cli, signed):
+def test_a_signer_that_could_not_sign_is_shown_with_its_fault(cli, signed):
     ran = cli("explain", *signed(wire.signature_fault_line("NoIdentity: none\x1b[2J")))
     assert "not signed: NoIdentity: none\\x1b[2J; not verified" in words(ran)
 
@@ -140,7 +140,7 @@ def test_the_condition_about_signatures_is_printed_of_a_finished_run(capsys):
     assert "signatures not verified: wrong\\x07digest" in capsys.readouterr().out
 
 
-def test_results_that_arrived_and_are_withheld_for_want_of_a_signature_are_refused():
+def test_results_that_arrived_and_are_withheld_without_a_signature_are_refused():
     problem = Problem(code=ProblemCode.UNVERIFIED, message="no signature arrived")
     usage = TransportUsage(container="x", transport="log", used=1, budget=None, results=("a",))
     step = Step(name="one", container="step-one")

@@ -194,7 +194,7 @@ def test_a_file_without_a_run_is_refused(cli, write, bundle, text, why):
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"x", b'{"keys": []}'])
-def test_a_bundle_that_is_none_is_refused(cli, write, text):
+def test_a_file_that_is_not_a_bundle_is_refused(cli, write, text):
     write("run.yaml", yaml.safe_dump(signed()))
     assert cli("verify", "run.yaml", "--bundle", write("bad", text)).status == 2
 

@@ -48,7 +48,7 @@ class Extension:
 
 
 @pytest.mark.parametrize("permissions", [["x"], ("get pods",), "get pods/log", 7])
-def test_permissions_that_are_none_are_refused(permissions):
+def test_permissions_of_another_type_are_refused(permissions):
     plugin = type("Asks", (Watcher,), {"permissions": permissions})
     with pytest.raises(BrokenExtensionError, match="`permissions` is not a tuple of Permission"):
         make_extension("asks", plugin, {})

@@ -83,7 +83,7 @@ def test_steps_and_init_containers_get_what_tekton_gives_them():
         assert arguments[:place] + arguments[place + 1 :] == earlier["args"]
 
 
-def test_the_entrypoint_is_told_of_another_socket():
+def test_another_socket_is_an_argument_of_the_entrypoint():
     run, pod = prepared()
     arguments = sign(run, pod, socket_file="api.sock")["spec"]["containers"][0]["args"]
     place = arguments.index("-spire_socket_path")

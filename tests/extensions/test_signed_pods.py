@@ -137,7 +137,7 @@ def test_the_socket_comes_from_the_csi_driver_or_from_the_node(options, volume):
     assert {"name": VOLUME, **volume} in pod["spec"]["volumes"]
 
 
-def test_the_socket_of_another_name_is_the_one_that_the_signer_is_told():
+def test_the_signer_gets_the_configured_name_of_the_socket():
     pod = prepare(tekton_pod(), **{"socket-file": "api.sock", "tekton-keys": True})
     settings = settings_of(containers(pod)[SIDECAR])
     assert (settings["socket"], settings["tekton"]) == ("unix:///spiffe-workload-api/api.sock", True)

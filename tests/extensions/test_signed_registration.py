@@ -85,7 +85,7 @@ def test_a_pod_that_is_not_signed_is_not_registered(api, client):
     assert client.calls == []
 
 
-def test_a_server_that_is_away_is_the_cores_to_try_again(api, client):
+def test_the_core_retries_when_the_server_is_away(api, client):
     client.error = UnavailableError("away")
     with new_core(api, read(), entries=ENTRIES) as core, pytest.raises(UnavailableError, match="away"):
         core.pod_created(RUN, pod_of())

@@ -70,7 +70,7 @@ def test_the_controllers_own_identity_signs(identity):
     assert verified.signer == str(CONTROLLER)
 
 
-def test_an_agent_that_is_away_is_a_failure_that_may_pass(tmp_path):
+def test_an_agent_that_is_away_is_a_temporary_failure(tmp_path):
     class Away:
         address = f"unix://{tmp_path}/agent.sock"
 
@@ -78,7 +78,7 @@ def test_an_agent_that_is_away_is_a_failure_that_may_pass(tmp_path):
         core.attest_status(RUN, taskrun()["status"])
 
 
-def test_a_certificate_that_has_ended_does_not_sign():
+def test_an_expired_certificate_does_not_sign():
     with pytest.raises(UnavailableError, match="check that SPIRE's agent runs"):
         attested(by=signer(at=AT - timedelta(hours=3)))
 

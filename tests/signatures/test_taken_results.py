@@ -1,4 +1,4 @@
-"""A Task result that is taken from a Step result: the sidecar may speak of it, and nothing of it counts."""
+"""A Task result that is taken from a Step result: the sidecar may list it, and no value of it counts."""
 
 from dataclasses import replace
 

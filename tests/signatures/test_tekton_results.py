@@ -123,7 +123,7 @@ LEFT_OPEN = {
 }
 
 
-def test_all_that_tektons_code_was_shown_is_decided_here():
+def test_every_vector_of_tektons_code_is_decided_here():
     assert REFUSED.keys() | LEFT_OPEN.keys() == TAMPERED.keys()
 
 

@@ -117,7 +117,7 @@ def test_old_fields_that_the_conversion_restores_are_refused():
 @pytest.mark.parametrize(
     "metadata", [None, True, 1.5, "a", [], {"annotations": []}, {"annotations": 1}], ids=str
 )
-def test_metadata_of_another_type_are_none(metadata):
+def test_metadata_of_another_type_is_ignored(metadata):
     assert status_hash({"metadata": metadata, "status": {}}) == status_hash(taskrun({}))
 
 

@@ -1,4 +1,4 @@
-"""Whoever can write the status of a TaskRun can do all of this, and none of it verifies."""
+"""Changes of a TaskRun's status that a user with the right to write it can make: none verifies."""
 
 import base64
 import copy
@@ -306,7 +306,7 @@ def test_tektons_annotations_of_another_workload_do_not_verify():
     assert reasons(verify(obj)) == ["WrongIdentity"]
 
 
-def test_a_pod_whose_certificate_ended_before_the_controller_came_back_verifies():
+def test_a_pod_whose_certificate_expired_before_the_controller_came_back_verifies():
     obj = signed(by=signer(at=AT + timedelta(hours=9)), at=AT + timedelta(hours=9))
     assert verify(obj).ok
 

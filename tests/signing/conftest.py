@@ -24,7 +24,7 @@ def credential(authority):
 
 @pytest.fixture
 def api():
-    """A Workload API that has an identity for nobody yet."""
+    """A Workload API that has no identities yet."""
     with WorkloadApi() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""What transports tell the signer: the digest of what they deliver, and nothing of what they refuse."""
+"""Transports inform the signer of the digest of what they deliver, and of nothing that they refuse."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ def sha(value):
 
 
 class Recorder(Unsigned):
-    """Keeps what it is told."""
+    """Records its calls."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ class Full(LogTransport):
 
 @pytest.fixture
 def collect(tmp_path):
-    """Lets a transport collect results of these values; returns what the signer was told."""
+    """Lets a transport collect results of these values; returns the calls of the signer."""
 
     def run(transport, *, encryptor=None, total=100, **values):
         for name, value in values.items():

@@ -81,7 +81,7 @@ def test_an_identity_that_arrives_late_ends_the_wait(api, fetch, authority, cred
 
 
 @pytest.mark.parametrize("name", ["spiffe://example.org/ns/ns/taskrun/build/pod/other-uid", RUN_ID])
-def test_an_identity_of_another_pod_is_none(api, fetch, authority, name):
+def test_an_identity_of_another_pod_is_not_used(api, fetch, authority, name):
     api.serve(served(authority.issue_svid(name), authority))
     error = tried(fetch())
     assert (error.reason, str(error)) == (
@@ -90,7 +90,7 @@ def test_an_identity_of_another_pod_is_none(api, fetch, authority, name):
     )
 
 
-def test_without_an_identity_the_agents_words_are_the_reason(api, fetch):
+def test_without_an_identity_the_agents_message_is_the_reason(api, fetch):
     error = tried(fetch())
     assert error.reason == "NoIdentity"
     assert "no identity issued" in str(error)
@@ -106,7 +106,7 @@ def test_an_agent_that_is_away_is_called_again(api, fetch, authority, credential
     assert fetcher.certificate(POD_ID).leaf == credential.der
 
 
-def test_a_socket_that_nobody_serves_is_no_agent(tmp_path, fetch):
+def test_a_socket_without_a_server_is_no_agent(tmp_path, fetch):
     (tmp_path / "socket").touch()
     assert tried(fetch(socket=f"unix://{tmp_path}/socket")).reason == "NoAgent"
 

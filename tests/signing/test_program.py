@@ -140,7 +140,7 @@ def test_without_an_identity_all_results_arrive_and_the_record_says_why_nothing_
         json.dumps({"socket": "unix:///x", "domain": "d", "run": RUN, "types": ["a"]}),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_named(text):
+def test_an_invalid_variable_is_named(text):
     from resultsfw_sidecar.settings import SettingsError  # noqa: PLC0415 - beside its only use
     from resultsfw_signing.signer import Signing  # noqa: PLC0415
 

@@ -69,7 +69,7 @@ def ids(client: WorkloadApiClient) -> list[str]:
     return [str(svid.spiffe_id) for svid in client.fetch_x509_svids()]
 
 
-def test_nobody_has_an_identity_at_first(api, client):
+def test_no_caller_has_an_identity_at_first(api, client):
     with pytest.raises(FetchX509SvidError, match=r"no identity issued.*PERMISSION_DENIED"):
         client.fetch_x509_svid()
     with pytest.raises(FetchX509BundleError, match="PERMISSION_DENIED"):

@@ -20,7 +20,7 @@ WRONGS = {}
 
 
 def caught_by(*attacks, also=()):
-    """Note which tests find the wrong in a verifier: those of attacks, and others."""
+    """Record which tests find the fault of a verifier: those of attacks, and others."""
 
     def note(patch):
         WRONGS[patch.__name__] = (patch, {*(f"test_wrong_signer[{attack}]" for attack in attacks), *also})

@@ -126,7 +126,7 @@ def test_an_attestation_that_fails_is_repeated_before_the_run_ends():
     assert harness.taskrun["status"]["annotations"] == {"example.org/hash": "run d"}
 
 
-def test_a_status_that_nobody_can_sign_in_time_says_so():
+def test_a_status_that_cannot_be_signed_in_time_says_so():
     harness = harness_with(Verifier(attestation_failures=99))
     harness.start_pod()
     harness.finish()
