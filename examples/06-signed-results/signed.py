@@ -13,7 +13,7 @@ from resultsfw.testing.signing_ca import Authority, new_authority
 from resultsfw.testing.workload_api import WorkloadApi, served_svid
 
 DOMAIN = "example.org"
-CONTROLLER = f"spiffe://{DOMAIN}/resultsfw/controller"
+CONTROLLER = f"spiffe://{DOMAIN}/ns/resultsfw/sa/resultsfw-controller"
 TASKRUN = {
     "apiVersion": "tekton.dev/v1",
     "kind": "TaskRun",

@@ -134,7 +134,7 @@ def _bundle(files: Sequence[str], trust_domain: str | None) -> TrustBundle:
                 domains |= {domain} if domain != _UNNAMED else _domains(bundle)
     named = trust_domain or (domains.pop() if len(domains) == 1 else None)
     if named is None or not authorities:
-        known = f"it has those of {', '.join(sorted(domains))}" if domains else "it does not say its own"
+        known = f"it has those of {', '.join(sorted(domains))}" if domains else "no authority in it names one"
         why = f"the bundle has none of {trust_domain}" if trust_domain else "the bundle's domain is unclear"
         raise InputError(f"{why} ({known}): give --trust-domain", subject="--trust-domain")
     return TrustBundle(named, tuple(authorities))

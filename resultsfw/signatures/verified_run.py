@@ -6,7 +6,7 @@ what does not verify is a fault.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -39,9 +39,9 @@ from resultsfw_signing.statement import STRING, spec_subject
 __all__ = ["CheckedResult", "VerifiedRun", "controller_identity", "verify_taskrun"]
 
 _CONTROLLER: Final = "/ns/resultsfw/sa/resultsfw-controller"
-"""Path of the controller's SPIFFE ID, as docs/signed-results.md registers it."""
+"""Path of the controller's SPIFFE ID as ``config/signing-identities`` registers it."""
 
-State = Literal["verified", "changed", "added", "missing", "unsigned"]
+State = Literal["verified", "unverified", "changed", "added", "missing", "unsigned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class CheckedResult:
     Attributes:
         name: The name of its subject: ``results/NAME`` or ``steps/STEP/results/NAME``.
         state: ``changed``: another value was signed; ``added``: it was not signed; ``missing``: it was signed
-            and is not in the status; ``unsigned``: nothing proves it.
+            and is not in the status; ``unverified``: the controller wrote it, and did not verify that the pod
+            signed it; ``unsigned``: nothing proves it.
     """
 
     name: str
@@ -93,7 +94,7 @@ class VerifiedRun:
 
 
 def controller_identity(trust_domain: str) -> SpiffeId:
-    """Return the SPIFFE ID of a controller that is registered as in docs/signed-results.md."""
+    """Return the SPIFFE ID of a controller that is registered by ``config/signing-identities``."""
     return SpiffeId(trust_domain, _CONTROLLER)
 
 
@@ -128,7 +129,12 @@ def verify_taskrun(
         )
     binding = list(_binding_faults(verdict, metadata))
     results, faults = _compare(verdict, status)
-    notes = [f"the controller's certificate expired at {_shown(expires)}"]
+    if binding or verdict.verification.get("status") != "True":
+        weaker: State = "unsigned" if binding else "unverified"
+        results = tuple(
+            replace(result, state=weaker) if result.state == "verified" else result for result in results
+        )
+    notes = [f"the controller's certificate was valid until {_shown(expires)}"]
     if verdict.envelope and ENVELOPE_ANNOTATION not in annotations:
         notes.append(
             "the pod's own signature is not in the status: it was too large, or somebody removed it; the "
@@ -150,7 +156,7 @@ def verify_taskrun(
     return VerifiedRun(
         namespace=namespace,
         name=name,
-        faults=(*binding, *faults),
+        faults=tuple(dict.fromkeys((*binding, *faults))),
         results=results,
         signer=str(controller),
         time=verdict.time,

@@ -79,6 +79,7 @@ def test_a_changed_result_is_named(verify):
     assert "TaskRun team-a/build-1: NOT VERIFIED" in ran.out
     assert "WrongDigest: 'results/digest' does not have the value that was signed" in ran.out
     assert "results/digest: changed" in ran.out
+    assert len(set(ran.out.splitlines())) == len(ran.out.splitlines())
     assert "forged" not in ran.out
 
 

@@ -23,6 +23,8 @@ LOG_ACCESS = "enable-log-access-to-controller"
 ENCRYPTION = "enable-encryption"
 ON_POSTGRESQL = "results-server-on-postgresql"
 SIGNING = "enable-signing"
+SIGNING_IDENTITIES = "signing-identities"
+"""Not for the controller: for the controller manager of SPIRE."""
 COMPONENTS = {ON_POSTGRESQL, SIGNING}
 """Components of kustomize: patches, which cannot be applied alone."""
 EVERYTHING = [
@@ -306,7 +308,7 @@ def test_the_component_gives_the_controller_the_socket_as_the_installation_does(
 
 def test_every_folder_of_config_is_tested():
     folders = {path.name for path in CONFIG.iterdir() if path.is_dir()}
-    assert folders == {*EVERYTHING, "base", "backends", *COMPONENTS} - {"", *OPT_INS}
+    assert folders == {*EVERYTHING, "base", "backends", SIGNING_IDENTITIES, *COMPONENTS} - {"", *OPT_INS}
 
 
 def test_every_object_has_its_namespace_and_label():

@@ -235,6 +235,15 @@ def test_a_verdict_of_results_that_did_not_verify_is_no_proof_of_them():
     verified = verify(signed(WRONG))
     assert reasons(verified) == ["Unverified"]
     assert verified.signer == str(CONTROLLER)
+    assert {result.state for result in verified.results} == {"unverified"}
+
+
+def test_no_result_is_called_verified_by_the_verdict_of_another_run():
+    obj = signed()
+    obj["metadata"]["uid"] = "other"
+    verified = verify(obj)
+    assert "WrongRun" in reasons(verified)
+    assert {result.state for result in verified.results} == {"unsigned"}
 
 
 def test_results_of_a_run_without_a_verification_are_no_proof():
