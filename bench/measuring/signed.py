@@ -16,8 +16,9 @@ Pairs of TaskRuns on a real cluster with SPIRE 1.13 in its default configuration
 two controllers in alternating order: the medians of unsigned and signed runs, and the median of the
 differences within pairs (the smallest to the largest). Certificates are of P-256, with two intermediates; the
 controller makes the entries. With `termination-message`, a container of its own signs. A Step that lasts 10
-seconds gives the entry time to arrive; one that ends at once waits for it. **Other work ran on the machine**:
-compare within a row. The sidecar's CPU is mostly the import of its libraries, in the background.
+seconds gives the entry time to arrive; if a Step ends at once, the signer waits for it. **Other work ran on
+the machine**: compare within a row. The container's CPU is mostly the import of its libraries, in the
+background. The controller's includes what its open stream to the agent needs while the run lasts.
 """
 _HEAD: Final = ("backend", "results", "Step, s", "pairs", "figure", "unsigned", "signed", "more")
 _FIGURES: Final = {
