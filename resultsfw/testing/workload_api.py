@@ -56,7 +56,7 @@ class ServedSvid:
         chain: Certificates in DER: the leaf, then intermediates.
         key: The leaf's private key, PKCS#8 in DER without encryption.
         bundle: Authorities of the identity's own trust domain, in DER.
-        hint: What tells several identities of one caller apart; empty: nothing.
+        hint: Distinguishes several identities of a caller; may be empty.
     """
 
     spiffe_id: str
@@ -114,7 +114,7 @@ class WorkloadApi:
                 subject="folder",
             )
         self._svids = tuple(svids)
-        self._bundles = None if bundles is None else {name: tuple(some) for name, some in bundles.items()}
+        self._bundles = None if bundles is None else {name: tuple(ders) for name, ders in bundles.items()}
         self._changed = threading.Condition()
         self._version = 0
         self._calls = 0
@@ -176,7 +176,7 @@ class WorkloadApi:
 
     def serve_bundles(self, bundles: Mapping[str, Sequence[bytes]]) -> None:
         """Publish these authorities, in DER by trust domain, in place of all earlier ones."""
-        self._change(bundles={name: tuple(some) for name, some in bundles.items()})
+        self._change(bundles={name: tuple(ders) for name, ders in bundles.items()})
 
     def wait_for_calls(self, number: int) -> None:
         """Wait until so many requests arrived since the server was made.

@@ -32,7 +32,7 @@ def register_pod(core: ResultsManager, run: Run, pod: Object, now: datetime) -> 
         verification = Verification(
             status="Unknown",
             reason=reasons.NOT_REGISTERED,
-            message=f"the pod could not be registered yet, so that it cannot sign: {error.message}",
+            message=f"the pod is not registered yet, and cannot sign until it is: {error.message}",
         )
     return None if verification is None else verification_condition(verification, format_time(now))
 

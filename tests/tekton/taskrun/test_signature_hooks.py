@@ -214,7 +214,7 @@ def test_a_wrong_return_names_the_extension(hook, returned, caplog):
     assert f"extension 'verifier' failed in {hook}" in caplog.text
 
 
-def test_a_saved_run_that_is_judged_again_is_attested_by_nobody():
+def test_a_saved_run_that_is_judged_again_is_not_attested():
     harness = harness_with(verifier := Verifier())
     harness.start_pod()
     harness.finish()
