@@ -3,12 +3,15 @@
 import json
 from typing import Any, Final
 
-__all__ = ["MAX_DEPTH", "canonical", "copy", "go_json", "is_deeper_than", "merge_patch"]
+__all__ = ["MAX_DEPTH", "canonical", "copy", "go_json", "is_deeper_than", "is_json", "merge_patch"]
 
 MAX_DEPTH: Final = 100
 """Upper limit of nesting in an object that is processed. Tekton's own types have about twenty levels.
 Recursive code needs up to three Python frames a level, of one thousand; ``orjson`` writes 254 levels and
 reads 1,024; an API server stores 10,000."""
+
+
+_INTEGERS: Final = range(-(2**63), 2**64)
 
 
 def copy(value: Any) -> Any:
@@ -59,6 +62,28 @@ def is_deeper_than(value: Any, levels: int) -> bool:
             if isinstance(inner, dict | list)
         ]
     return bool(level)
+
+
+def is_json(value: Any) -> bool:
+    """Return whether a value has nothing but what an API object can have. Does not recurse.
+
+    YAML also has dates, keys that are no texts, and numbers too long to be printed.
+    """
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, dict):
+            if not all(isinstance(key, str) for key in item):
+                return False
+            rest += item.values()
+        elif isinstance(item, list):
+            rest += item
+        elif isinstance(item, int):
+            if item not in _INTEGERS:
+                return False
+        elif item is not None and not isinstance(item, str | float):
+            return False
+    return True
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -9,7 +9,7 @@ import click
 from resultsfw.cli.inputs import Document, read_bytes, read_files
 from resultsfw.cli.show import plain
 from resultsfw.errors import InputError
-from resultsfw.jsons import MAX_DEPTH, is_deeper_than
+from resultsfw.jsons import MAX_DEPTH, is_deeper_than, is_json
 
 try:
     from cryptography import x509
@@ -93,6 +93,8 @@ def _runs(files: Sequence[str]) -> list[Document]:
             )
         if is_deeper_than(run.obj, MAX_DEPTH):
             raise run.refuse(f"is nested deeper than {MAX_DEPTH} levels")
+        if not is_json(run.obj):
+            raise run.refuse("has a number of more than 64 bits, which no object of the API has")
     return runs
 
 

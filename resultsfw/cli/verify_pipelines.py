@@ -37,15 +37,12 @@ def verify_pipelinerun(pipelinerun: Object, runs: Runs) -> VerifiedRun:
     if not children:
         faults.append(Fault(reason=Reason.NO_SIGNATURE, message="it has no TaskRun that could be signed"))
     expressions = _expressions(status)
+    found = _results_by_task(children, namespace, runs)
     results = []
     for result in _list(status.get("results")):
         if isinstance(result, dict):
-            checked = CheckedResult(
-                f"results/{result.get('name')}",
-                _state(
-                    result.get("value"), expressions.get(str(result.get("name"))), children, namespace, runs
-                ),
-            )
+            state = _state(result.get("value"), expressions.get(str(result.get("name"))), found)
+            checked = CheckedResult(f"results/{result.get('name')}", state)
             results.append(checked)
             if checked.state == "changed":
                 why = (
@@ -77,20 +74,31 @@ def _expressions(status: Object) -> dict[str, Any]:
     return {str(result.get("name")): result.get("value") for result in declared if isinstance(result, dict)}
 
 
-def _state(value: Any, expression: Any, children: list[Object], namespace: str, runs: Runs) -> Any:
+def _results_by_task(children: list[Object], namespace: str, runs: Runs) -> dict[str, dict[str, Any] | None]:
+    """Return the results of each Pipeline Task that has one TaskRun; ``None`` if that does not verify."""
+    by_task: dict[str, list[Object]] = {}
+    for child in children:
+        by_task.setdefault(str(child.get("pipelineTaskName")), []).append(child)
+    found: dict[str, dict[str, Any] | None] = {}
+    for task, own in by_task.items():
+        key = ("TaskRun", namespace, str(own[0].get("name")))
+        if len(own) == 1:
+            found[task] = _results(runs[key][0]) if key in runs and runs[key][1].ok else None
+    return found
+
+
+def _results(taskrun: Object) -> dict[str, Any]:
+    results = _list(_object(taskrun.get("status")).get("results"))
+    return {str(result.get("name")): result.get("value") for result in results if isinstance(result, dict)}
+
+
+def _state(value: Any, expression: Any, by_task: Mapping[str, dict[str, Any] | None]) -> Any:
     """Return whether a result is that of the one TaskRun from which the Pipeline takes it."""
-    found = _ONE_RESULT.fullmatch(expression) if isinstance(expression, str) else None
-    names = [child.get("name") for child in children if found and child.get("pipelineTaskName") == found[1]]
-    if found is None or len(names) != 1:
+    taken = _ONE_RESULT.fullmatch(expression) if isinstance(expression, str) else None
+    results = by_task.get(taken[1]) if taken else None
+    if taken is None or results is None:
         return "unsigned"
-    key = ("TaskRun", namespace, str(names[0]))
-    if key not in runs or not runs[key][1].ok:
-        return "unsigned"
-    taskrun = runs[key][0]
-    for result in _list(_object(taskrun.get("status")).get("results")):
-        if isinstance(result, dict) and result.get("name") == found[2]:
-            return "verified" if result.get("value") == value else "changed"
-    return "changed"
+    return "verified" if taken[2] in results and results[taken[2]] == value else "changed"
 
 
 def _object(value: object) -> Object:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError, InputError, SignatureError
-from resultsfw.jsons import MAX_DEPTH, canonical, is_deeper_than
+from resultsfw.jsons import MAX_DEPTH, canonical, is_deeper_than, is_json
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.references import read_reference
 from resultsfw.signatures.certificates import TrustBundle, load_certificate
@@ -108,9 +108,12 @@ def verify_taskrun(
         bundle: The trust bundle of the controller and of the pods, as it was when the run ended.
         controller: Who must have signed the verdict; `controller_identity` of the trust domain by default.
     """
-    if is_deeper_than(taskrun, MAX_DEPTH):
-        too_deep = Fault(reason=Reason.WRONG_STATUS, message="the object is too deeply nested")
-        return VerifiedRun(namespace="", name="", faults=(too_deep,))
+    if is_deeper_than(taskrun, MAX_DEPTH) or not is_json(taskrun):
+        malformed = Fault(
+            reason=Reason.WRONG_STATUS,
+            message=f"the object is nested deeper than {MAX_DEPTH} levels, or is not JSON",
+        )
+        return VerifiedRun(namespace="", name="", faults=(malformed,))
     metadata, status = _object(taskrun.get("metadata")), _object(taskrun.get("status"))
     annotations = {
         name: text for name, text in _object(status.get("annotations")).items() if isinstance(text, str)

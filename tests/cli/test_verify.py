@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from signing_harness import AT, DOMAIN, RUN, Signed, authority
 from verdict_harness import CONTROLLER, signed, signer, taskrun
 
+from resultsfw.cli.verify_pipelines import verify_pipelinerun
 from resultsfw.testing.signing_ca import ca_template, new_authority
 
 
@@ -173,6 +174,29 @@ def test_a_pipelinerun_in_another_is_followed(verify):
     assert verify(outer, pipelinerun("build-1", name="inner"), signed()).status == 0
     assert verify(outer, pipelinerun("gone", name="inner"), signed()).status == 1
     assert verify(pipelinerun("gone", kind="CustomRun")).status == 1
+
+
+def test_a_pipelinerun_is_compared_with_each_of_its_children_a_fixed_number_of_times():
+    class Child(dict):
+        reads = 0
+
+        def get(self, *key):
+            Child.reads += 1
+            return super().get(*key)
+
+    names = [f"child-{number}" for number in range(100)]
+    obj = pipelinerun(*names, results=[{"name": "digest", "value": "x"}] * len(names))
+    obj["status"]["childReferences"] = [Child(child) for child in obj["status"]["childReferences"]]
+    verified = verify_pipelinerun(obj, {})
+    assert len(verified.results) == len(verified.faults) == len(names)
+    assert Child.reads <= 10 * len(names)
+
+
+def test_a_number_that_no_object_of_the_api_has_is_refused(cli, write, bundle):
+    obj = yaml.safe_dump(signed()).replace("podName: build-1-pod\n", f"podName: 0x{'f' * 5000}\n")
+    ran = cli("verify", write("run.yaml", obj), "--bundle", bundle)
+    assert ran.status == 2
+    assert "number of more than 64 bits" in ran.err
 
 
 def test_a_list_from_kubectl_is_read_from_standard_input(cli, write, bundle):

@@ -396,3 +396,11 @@ def test_the_payload_is_what_in_toto_reads():
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["subject"][0]["name"] == "status"
     assert all(len(subject["digest"]["sha256"]) == 64 for subject in statement["subject"])
+
+
+@pytest.mark.parametrize("value", [{1: "a", "b": "c"}, b"x", 2**64])
+@pytest.mark.parametrize("place", ["taskSpec", "extra", "podName"])
+def test_what_is_not_json_is_a_fault_and_raises_nothing(place, value):
+    obj = signed()
+    obj["status"][place] = value
+    assert reasons(verify(obj)) == ["WrongStatus"]
