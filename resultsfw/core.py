@@ -236,7 +236,7 @@ class ResultsManager:
         May be called again for the same pod.
 
         Returns:
-            The verdict that the status has until results are read; ``None`` if no signature is expected.
+            Its verification until results are read, for the status; ``None`` if no signature is expected.
 
         Raises:
             ResultsError: Call again a few seconds later; the run goes on meanwhile.

@@ -244,7 +244,7 @@ def _cluster_error_or_none(value: object) -> str:
 
 
 def _verification_or_none(value: object) -> str:
-    """Return what is wrong with a verdict over signatures; empty if nothing, or if there is none."""
+    """Return what is wrong with a `Verification`; empty if nothing, or if there is none."""
     if value is None:
         return ""
     if not isinstance(value, Verification):

@@ -141,7 +141,7 @@ def purge(run: Run, cluster: Cluster, config: BaseModel, backend: str) -> None:
 
 @hookspec
 def pod_created(run: Run, pod: Object) -> Verification | None:
-    """Register a pod that now exists, and return the verdict that the status has until results are read.
+    """Register a pod that now exists, and return its verification until results are read.
 
     Called for each attempt that declares results, once its pod is created; again after a crash, and every few
     seconds while it raises a `ResultsError` and the pod runs.

@@ -315,10 +315,10 @@ def _status_with_results(
 
 
 def verification_condition(verification: Verification, now: str) -> Object:
-    """Return a verdict over signatures as a condition; of a long message, its beginning and its end.
+    """Return a `Verification` as a condition; of a long message, its beginning and its end.
 
     Args:
-        verification: The verdict.
+        verification: The verification.
         now: RFC 3339 time.
     """
     return {

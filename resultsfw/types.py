@@ -347,7 +347,7 @@ class Extraction:
             verified.
         envelope_fault: Why the signer could not sign; "" if it did, or if there is none.
         tekton_signatures: What the signer made for verifiers of Tekton's format, by key. Not verified.
-        verification: The verdict of the extension that verifies signatures, if there is one.
+        verification: The outcome of the extension that verifies signatures, if there is one.
     """
 
     results: tuple[ExtractedResult, ...] = ()
@@ -387,7 +387,7 @@ class CollectionOutcome:
         warnings: What a Step wrote and Tekton leaves out without failing the run: malformed provenance.
         envelope: The signed statement about the results, as in `Extraction`. Not verified.
         envelope_fault: Why the pod's signer could not sign, as in `Extraction`.
-        verification: The verdict over signatures, if an extension verifies them.
+        verification: The outcome of verifying signatures, if an extension does that.
     """
 
     results: tuple[Result, ...] = ()

@@ -236,7 +236,7 @@ def verify_entrypoint(
         bundle: The trust bundle of the pods' trust domain.
 
     Returns:
-        The verdict, and what the format leaves open about values that verify, as a sentence; "" for none.
+        The outcome, and what the format leaves open about values that verify, as a sentence; "" for none.
     """
     verified = verify_tekton_results(run, list(_messages(run, pod)), bundle)
     open_points = "; ".join(verified.unbound)

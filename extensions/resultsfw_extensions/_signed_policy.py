@@ -1,4 +1,4 @@
-"""Apply a policy to results whose signatures were verified: which of them count, and the verdict over all."""
+"""Apply a policy to results whose signatures were verified: which of them count, and the `Verification`."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -57,7 +57,7 @@ def without_signatures(extraction: Extraction) -> Extraction:
 def apply_policy(
     extraction: Extraction, verified: VerifiedResults, policy: Policy, *, caveat: str = ""
 ) -> Extraction:
-    """Return the extraction with the results that count, and with the verdict over all.
+    """Return the extraction with the results that count, and with its verification.
 
     Args:
         extraction: What was read.
@@ -68,19 +68,19 @@ def apply_policy(
     if verified.ok:
         count = len(verified.results)
         message = f"{count} {'result' if count == 1 else 'results'} verified, signed by {verified.spiffe_id}"
-        verdict = Verification(
+        verification = Verification(
             status="True", reason=VERIFIED, message="; ".join(filter(None, (message, caveat)))
         )
-        return replace(extraction, results=verified.results, verification=verdict)
+        return replace(extraction, results=verified.results, verification=verification)
     message = "; ".join(_messages(verified.faults))
-    verdict = Verification(status="False", reason=NOT_VERIFIED, message=message)
+    verification = Verification(status="False", reason=NOT_VERIFIED, message=message)
     if policy != "fail":
-        return replace(extraction, verification=verdict)
+        return replace(extraction, verification=verification)
     return replace(
         extraction,
         results=verified.results,
         problems=(*extraction.problems, *_problems(verified.faults)),
-        verification=verdict,
+        verification=verification,
     )
 
 
@@ -93,11 +93,11 @@ def unverifiable(extraction: Extraction, error: ClusterError, policy: Policy) ->
         policy: See `apply_policy`.
     """
     message = f"the results cannot be verified: {error.message}"
-    verdict = Verification(status="False", reason=NOT_VERIFIED, message=message)
+    verification = Verification(status="False", reason=NOT_VERIFIED, message=message)
     kept = replace(
         extraction,
         read_error=extraction.read_error or (error if error.retryable else None),
-        verification=verdict,
+        verification=verification,
     )
     if policy != "fail":
         return kept

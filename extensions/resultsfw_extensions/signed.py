@@ -106,7 +106,7 @@ class Signed:
 
     @hookimpl(wrapper=True)
     def extract(self, run: Run, pod: Object, cluster: Cluster) -> Generator[None, Extraction, Extraction]:
-        """Return the results that count by the policy of the run's namespace, with the verdict."""
+        """Return the results that count by the policy of the run's namespace, with the verification."""
         extraction = yield
         policy = self._config.policy_of(run.namespace)
         if policy == "off":
@@ -129,7 +129,7 @@ class Signed:
 
     @hookimpl
     def pod_created(self, run: Run, pod: Object) -> Verification | None:
-        """Register the pod, if the operator chose so, and return the verdict until results are read.
+        """Register the pod, if the operator chose so, and return its verification until results are read.
 
         Raises:
             ClusterError: The SPIRE server does not register it now.

@@ -46,7 +46,7 @@ WIDTH: Final = 100
 INDENT: Final = "  "
 
 VERIFICATION_WORDS: Final = {"True": "verified", "False": "not verified", "Unknown": "not verified yet"}
-"""The status of a verdict over signatures, in words."""
+"""The status of a `Verification`, in words."""
 
 _ARTIFACTS: Final = 20
 """Artifacts that are listed."""

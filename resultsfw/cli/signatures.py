@@ -24,10 +24,10 @@ class SignatureTrace:
     Attributes:
         bytes: Of the envelope; 0 without one.
         claimed_signer: The SPIFFE ID that the envelope names; "" if it names none. It is not verified: the
-            certificate names the signer, and so does the message of the verdict.
+            certificate names the signer, and so does the message of `verification`.
         fault: Why there is no envelope; "" if there is one, or if the entrypoint signed.
         by_entrypoint: Whether Tekton's entrypoint signs each Step's message.
-        verification: The verdict of the extension that verifies signatures; ``None`` if none did.
+        verification: The outcome of the extension that verifies signatures; ``None`` if none did.
     """
 
     bytes: int
@@ -75,11 +75,11 @@ def describe_signature(trace: SignatureTrace, *, above: str = "") -> str:
     if trace.claimed_signer and not (verification is not None and verification.status == "True"):
         signed += f"; it claims the signer {trace.claimed_signer}"
     if verification is None:
-        verdict = "not verified, since no extension does that with the flags given here"
+        outcome = "not verified, since no extension does that with the flags given here"
     else:
         message = "see above" if verification.message in above else verification.message
-        verdict = f"{VERIFICATION_WORDS[verification.status]}: {message}"
-    return f"{signed}; {verdict}"
+        outcome = f"{VERIFICATION_WORDS[verification.status]}: {message}"
+    return f"{signed}; {outcome}"
 
 
 def _claimed_signer(collected: CollectionOutcome) -> str:

@@ -34,7 +34,7 @@ _OTHERS_LOST: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedResults:
-    """The verdict over the results of a run.
+    """The outcome of verifying the results of a run.
 
     Attributes:
         faults: What does not verify; empty if every result that arrived is the result that was signed, and

@@ -67,7 +67,7 @@ class StepMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TektonResults:
-    """The verdict over what Tekton's entrypoint signed.
+    """The outcome of verifying what Tekton's entrypoint signed.
 
     Attributes:
         faults: What does not verify; empty if every value was signed.

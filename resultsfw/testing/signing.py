@@ -187,7 +187,7 @@ def _assert_verified(harness: Harness, sample: SamplePod, outcome: Outcome) -> N
 
 
 def _assert_unverified(sample: SamplePod, outcome: Outcome, names: tuple[str, ...]) -> CollectionOutcome:
-    """Fail unless the verdict, and both conditions, say that the results do not verify, and name these."""
+    """Fail unless the outcome and both conditions are that the results do not verify, and name these."""
     collected = assert_collected(WRONG, outcome)
     verification = collected.verification
     if verification is None or verification.status != "False":

@@ -32,11 +32,11 @@ _PAST: Final = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One thing that is wrong.
+    """A change of what a pod delivered, with which it must not verify.
 
     Attributes:
         change: Maps what was delivered to what arrives.
-        names: Results that the verdict must name.
+        names: Results that the condition must name.
         all_withheld: Whether no result may be kept; else those named may not.
     """
 
@@ -46,7 +46,7 @@ class Attack:
 
 
 ATTACKS: Final[dict[str, Attack]] = {}
-"""By the name that a test has in a report."""
+"""The attacks, by the name that their test has in a report."""
 
 _Change: TypeAlias = Callable[[Scene, Extraction], Extraction]
 
