@@ -115,12 +115,11 @@ def test_what_it_writes_keeps_the_contract(tmp_path, capsys, monkeypatch):
 def test_a_stranger_installs_tests_and_runs_it(wheel, environment, tmp_path):
     """In an environment with nothing of ours but the wheel."""
     python = str(environment / "bin/python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    call(*pip, "--no-deps", "--force-reinstall", str(wheel))
+    call(*pip_install(environment), "--no-deps", "--force-reinstall", str(wheel))
     resultsfw = str(environment / "bin/resultsfw")
     call(resultsfw, "new-backend", "vault-kv", "--into", str(tmp_path))
     folder = tmp_path / "resultsfw-vault-kv"
-    call(*pip, "--no-build-isolation", f"{folder}[test]")
+    call(*pip_install(environment), "--no-build-isolation", f"{folder}[test]")
     # `test_sound_backends` runs the whole suite over the same module.
     pytest = [python, "-m", "pytest", "-q", "-m", "quick", "-p", "no:cacheprovider"]
     assert " passed" in call(*pytest, cwd=folder)
@@ -147,12 +146,22 @@ def environment(wheel, request, tmp_path_factory):
     folder = Path(cache.mkdir(name)) if cache else tmp_path_factory.mktemp(name)
     ready = folder / "ready"
     if not ready.exists():
-        call(sys.executable, "-m", "venv", "--clear", str(folder))
-        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        call(*pip, f"resultsfw[testing] @ file://{wheel}", "hatchling>=1.27")
+        call(sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder))
+        call(*pip_install(folder), f"resultsfw[testing] @ file://{wheel}", "hatchling>=1.27")
         ready.touch()
-    call(str(folder / "bin/python"), "-m", "pip", "uninstall", "--quiet", "--yes", "resultsfw-vault-kv")
+    call(*pip(folder), "uninstall", "--yes", "resultsfw-vault-kv")
     return folder
+
+
+def pip(environment):
+    """The command of this Python's pip for another environment, which then needs none of its own."""
+    python = str(environment / "bin/python")
+    return [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python]
+
+
+def pip_install(environment):
+    """The command that installs there; what is imported is compiled then, and nothing else."""
+    return [*pip(environment), "install", "--no-compile"]
 
 
 def test_input_errors_name_their_subject():
