@@ -5,6 +5,8 @@ import json
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ocipods import BARE, RUN, Accounts, Sidecar, configured, extracted, prepared, sidecar_of, variables_of
 from registryserver import MANIFEST, PASSWORD, StoredValues, digest_of
 
@@ -233,6 +235,37 @@ def test_a_reference_that_leads_elsewhere_is_not_followed(registry, pushed, name
     with pytest.raises(CorruptError):
         dereferenced(registry, other)
     assert not registry.requests
+
+
+_PARTS = [
+    "oci:",
+    "",
+    HOST,
+    "results",
+    "default",
+    "run-uid",
+    "..",
+    "latest",
+    f"sha256:{'a' * 64}",
+    "own+sha256:",
+]
+
+
+@given(st.lists(st.sampled_from(_PARTS) | st.text(max_size=8), max_size=8), st.booleans())
+def test_whatever_the_location_it_leads_below_the_repository_or_nowhere(parts, own):
+    config = configured(HOST)
+    head = f"{config.root}/" if own else ""
+    location = head + "/".join(parts)
+    reference = Reference(backend="oci", location=location, size=7, digest=digest_of(LARGE))
+    try:
+        value = oci._located(reference, config)
+    except CorruptError:
+        return
+    below, *inner = value["repository"].split("/")
+    assert below == "results"
+    assert inner
+    assert not {"", ".", ".."} & set(inner)
+    assert oci._NAMES.fullmatch(value["manifest"])
 
 
 def test_another_namespace_gets_nothing(registry, pushed):

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 from registryserver import RegistryServer, StoredValues
+from shared_reader import SharedReader
 
 from resultsfw.testing import BackendSuite
 
@@ -38,8 +39,8 @@ def backend_store_faults(used_registry):
     return {fault: partial(used_registry.fault, fault) for fault in ("down", "slow", "full")}
 
 
-class TestOci(BackendSuite):
-    """Some of the suite's values stay in the log, the others are pushed."""
+class TestOci(SharedReader, BackendSuite):
+    """Some of the suite's values stay in the log, the others are pushed; records are object-store's."""
 
     backend = "oci"
     config: ClassVar = {"inline-bytes": 16}
