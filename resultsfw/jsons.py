@@ -65,9 +65,9 @@ def is_deeper_than(value: Any, levels: int) -> bool:
 
 
 def is_json(value: Any) -> bool:
-    """Return whether a value has nothing but what an API object can have. Does not recurse.
+    """Return whether a value has only what an API object can have. Does not recurse.
 
-    YAML also has dates, keys that are no texts, and numbers too long to be printed.
+    YAML also has dates, keys that are not texts, and numbers too long to be printed.
     """
     rest = [value]
     while rest:

@@ -125,6 +125,24 @@ def test_link_targets_exist(document):
         assert (document.parent / target).exists(), target
 
 
+def anchors(document):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = [
+        re.sub(r"[^\w -]", "", text.lower()) for text in re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    ]
+    return {heading.replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda p: p.name
+)
+def test_sections_that_are_linked_exist(document):
+    for target, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)#([^)]+)\)", document.read_text()):
+        page = document.parent / target if target else document
+        assert page.suffix != ".md" or anchor in anchors(page), f"{target}#{anchor}"
+
+
 PATHS = re.compile(r"`([\w-]+(?:/[\w.*-]+)*/?)`")
 PLACES = [ROOT, *(ROOT / name for name in ("resultsfw", "backends", "sidecar"))]
 
