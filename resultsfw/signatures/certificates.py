@@ -3,7 +3,7 @@
 The chain is built by the library ``cryptography`` (`cryptography.x509.verification`), which checks signatures
 and their algorithms (no MD5, no SHA-1), the keys of issuers, validity, the CA flag, path lengths, name
 constraints and unknown critical extensions. The rules of the X509-SVID specification are added here. Nothing
-is fetched: there is no revocation list and no OCSP, since an SVID lives an hour.
+is fetched: there is no revocation list and no OCSP, since an SVID is valid for an hour only.
 
 Source: https://github.com/spiffe/spiffe, standards/X509-SVID.md (sections 2 to 5).
 """
@@ -265,7 +265,7 @@ def _chain(
         raise refusal(
             Reason.UNTRUSTED_CERTIFICATE,
             f"the trust bundle of {bundle.trust_domain} has the certificate of {subject} itself, which is "
-            f"no authority",
+            f"not an authority",
             subject=subject,
         )
     return chain

@@ -204,7 +204,7 @@ def test_intermediates_that_all_issue_one_another_take_no_long_search():
 
 def test_a_leaf_in_the_bundle_is_no_authority():
     svid = authority().issue(TEMPLATE)
-    refused(Reason.UNTRUSTED_CERTIFICATE, svid, "itself, which is no authority", trusted=bundle(svid))
+    refused(Reason.UNTRUSTED_CERTIFICATE, svid, "itself, which is not an authority", trusted=bundle(svid))
 
 
 def test_a_workload_cannot_issue_for_another():
