@@ -16,6 +16,8 @@ MOUNT_PATH: Final = "/spiffe-workload-api"
 _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}")
 """As the SPIFFE ID specification (2.1) has it."""
 
+_SOCKET: Final = re.compile(r"unix:///[^\x00-\x20\x7f?#]{1,100}")
+
 Policy: TypeAlias = Literal["fail", "mark", "off"]
 
 _OFF: Final = False
@@ -48,6 +50,8 @@ def _is_file_name(name: str) -> str:
 
 
 def _is_socket(address: str) -> str:
+    if address and not _SOCKET.fullmatch(address):
+        raise ValueError("must be unix:///PATH of a socket, as in SPIFFE_ENDPOINT_SOCKET")
     if address:
         _is_folder(posixpath.dirname(address.removeprefix("unix://")))
     return address
@@ -63,9 +67,7 @@ Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]{1,250}$")
 FileName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$"), AfterValidator(_is_file_name)
 ]
-Socket = Annotated[
-    str, StringConstraints(pattern=r"^(unix:///[^\x00-\x20\x7f?#]{1,100})?$"), AfterValidator(_is_socket)
-]
+Socket = Annotated[str, AfterValidator(_is_socket)]
 
 
 class SignedConfig(BaseModel):

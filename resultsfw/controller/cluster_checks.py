@@ -12,6 +12,7 @@ from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.operations.access import Finding
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
+from resultsfw.tekton.api.signing import EXTENSION as SIGNED
 
 __all__ = [
     "DEFINITIONS",
@@ -20,12 +21,14 @@ __all__ = [
     "check_crd",
     "check_embedded_status",
     "check_images",
+    "check_workload_api",
 ]
 
 DEFINITIONS: Final = Kind(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"
 )
 NODES: Final = Kind("", "v1", "nodes", "Node")
+CSI_DRIVERS: Final = Kind("storage.k8s.io", "v1", "csidrivers", "CSIDriver")
 
 _CHECKED: Final = (
     "CustomResourceDefinition",
@@ -92,6 +95,25 @@ def check_admission(cluster: ClusterReader, backend: str) -> Iterator[Finding]:
             else:
                 detail = "is not as this version's manifests have it: it may allow more, or less"
                 yield replace(finding, well=False, detail=detail, fix=fix)
+
+
+def check_workload_api(cluster: ClusterReader, core: ResultsManager) -> Iterator[Finding]:
+    """Check that the CSI driver which gives pods that sign the SPIFFE Workload API is installed."""
+    options = core.flags.config.get(SIGNED, {})
+    if SIGNED not in core.extensions or options.get("workload-api") == "host-path":
+        return
+    name = str(options.get("csi-driver") or "csi.spiffe.io")
+    finding = Finding(what=f"CSIDriver {name}", well=True, detail="is installed (extension signed)")
+    try:
+        cluster.get(CSI_DRIVERS, "", name)
+    except NotFoundError:
+        detail = "not found: pods that sign stay Pending, because their volume cannot be mounted"
+        fix = "install SPIFFE's CSI driver and SPIRE's agents (docs/signed-results.md, Set-up)"
+        yield replace(finding, well=False, detail=detail, fix=fix)
+    except ClusterError as error:
+        yield replace(finding, well=None, detail=f"cannot be read: {error.message}")
+    else:
+        yield finding
 
 
 def _contains(found: object, wanted: object) -> bool:

@@ -12,6 +12,7 @@ from resultsfw.controller.cluster_checks import (
     check_crd,
     check_embedded_status,
     check_images,
+    check_workload_api,
 )
 from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, data_of, flags_of, warnings_of
 from resultsfw.controller.permissions import (
@@ -110,6 +111,7 @@ def examine(
         found.append(check_crd(cluster, kind))
     if core is not None:
         found += check_embedded_status(cluster, core)
+        found += check_workload_api(cluster, core)
     everything = dict(images)
     if core is not None:
         everything |= _images_of_backends(core)

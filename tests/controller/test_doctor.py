@@ -77,9 +77,30 @@ def test_a_complete_installation_has_no_missing_finding():
     assert all(finding.well for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [("", "csi.spiffe.io"), ("csi-driver: upstream.csi.spiffe.io", "upstream.csi.spiffe.io")],
+)
+def test_the_driver_without_which_pods_that_sign_never_start_is_checked(options, named):
+    cluster = Fake({"extensions": "signed", "config.signed": f"trust-domain: example.org\n{options}"})
+    what = f"CSIDriver {named}"
+    assert "stay Pending" in bad(examine(cluster))[what].detail
+    cluster.objects["csidrivers", named] = {}
+    assert what not in bad(examine(cluster))
+    cluster.objects["csidrivers", named] = ForbiddenError("no")
+    assert [finding.well for finding in examine(cluster) if finding.what == what] == [None]
+
+
+def test_without_the_driver_it_is_not_asked_for():
+    options = "trust-domain: example.org\nworkload-api: host-path"
+    found = examine(Fake({"extensions": "signed", "config.signed": options}))
+    assert not [finding for finding in found if "CSIDriver" in finding.what]
+
+
 def test_a_missing_permission_of_an_extension_is_a_warning_that_says_how_to_grant_it():
     """Whether a run needs it depends on its backend."""
     cluster = Fake({"extensions": "signed", "config.signed": "trust-domain: example.org"})
+    cluster.objects["csidrivers", "csi.spiffe.io"] = {}
     named = "get pods/log"
     (finding,) = [finding for finding in examine(cluster) if finding.what == named]
     assert (finding.well, finding.doubtful) == (True, False)

@@ -58,6 +58,7 @@ def test_the_word_off_needs_no_quotes_in_yaml():
         ({"socket-file": "a/b"}, "socket-file"),
         ({"socket-file": ".."}, "socket-file"),
         ({"controller-socket": "tcp://10.0.0.1:80"}, "controller-socket"),
+        ({"controller-socket": "/run/spire/agent.sock"}, "must be unix:///PATH"),
         ({"controller-socket": "unix:///a/../b"}, "controller-socket"),
         ({"image": ""}, "image"),
         ({"image": "a b"}, "image"),
