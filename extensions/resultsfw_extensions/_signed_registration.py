@@ -7,6 +7,7 @@ from typing import Final
 
 from resultsfw import Object, Run
 from resultsfw.errors import ResultsError
+from resultsfw_extensions._circuit_breaker import CircuitBreaker
 from resultsfw_extensions._signed_config import SignedConfig
 from resultsfw_extensions._signed_entrypoint import signs_in_steps
 from resultsfw_extensions._signed_identity import Identity
@@ -42,6 +43,7 @@ class Registration:
             if config.entries is not None
             else None
         )
+        self._breaker = CircuitBreaker()
         self._remover = ThreadPoolExecutor(1, "spire-entries")
         self._free = threading.BoundedSemaphore(_WAITING)
 
@@ -51,12 +53,17 @@ class Registration:
         Raises:
             ClusterError: The server refuses, or does not answer.
         """
-        if self._client is not None and _is_signed(run, pod):
-            self._client.create(pod, signing_container(pod), self._identities(run, pod))
+        client = self._client
+        if client is not None and _is_signed(run, pod):
+            container, identities = signing_container(pod), self._identities(run, pod)
+            self._breaker.call(lambda: client.create(pod, container, identities))
 
     def remove(self, run: Run, pod: Object) -> None:
-        """Remove the entries of a pod that has signed, later. What cannot be removed expires."""
-        if self._client is None or not _is_signed(run, pod):
+        """Remove the entries of a pod that has signed, later. What cannot be removed expires.
+
+        So do those of a pod that vanished: its uid is not known any more.
+        """
+        if self._client is None or not pod["metadata"].get("uid") or not _is_signed(run, pod):
             return
         if self._free.acquire(blocking=False):
             self._remover.submit(self._remove, pod, self._identities(run, pod))

@@ -90,7 +90,7 @@ def call(
     *,
     server_id: str,
     credentials: Callable[[], Credentials],
-    seconds: float = 10,
+    seconds: float = 5,
 ) -> bytes:
     """Call a method and return the message of the answer.
 

@@ -1,12 +1,14 @@
 """A pod's signer is registered when the pod exists, and its entry removed when it has signed, on request."""
 
+import itertools
+
 import pytest
-from signed_pods_harness import NO_LOG, STAMP, new_core, pod_of, read
+from signed_pods_harness import NO_LOG, PLAIN, STAMP, Logs, arrived_names, new_core, pod_of, read, signer_log
 from signing_harness import AT, RUN, authority
 
 from resultsfw.errors import FlagError, TooEarlyError, UnavailableError
 from resultsfw.testing.workload_api import WorkloadApi, served_svid
-from resultsfw_extensions import _signed_registration
+from resultsfw_extensions import _circuit_breaker, _signed_registration
 
 CONTROLLER = "spiffe://example.org/controller"
 POD_ID = "spiffe://example.org/ns/team-a/taskrun/build-1/pod/pod-uid-1"
@@ -89,6 +91,26 @@ def test_the_core_retries_when_the_server_is_away(api, client):
     client.error = UnavailableError("away")
     with new_core(api, read(), entries=ENTRIES) as core, pytest.raises(UnavailableError, match="away"):
         core.pod_created(RUN, pod_of())
+
+
+def test_a_server_that_hangs_is_not_asked_by_each_run(api, client, monkeypatch):
+    seconds = itertools.chain([0, 5], itertools.repeat(6))
+    monkeypatch.setattr(_circuit_breaker, "monotonic", lambda: next(seconds))
+    client.error = UnavailableError("timed out")
+    with new_core(api, read(), entries=ENTRIES) as core:
+        for _ in range(3):
+            with pytest.raises(UnavailableError, match="timed out"):
+                core.pod_created(RUN, pod_of())
+    assert len(client.calls) == 1
+
+
+def test_of_a_pod_that_vanished_nothing_is_removed(api, client):
+    pod = pod_of("resultsfw-signer")
+    del pod["metadata"]["uid"]
+    with new_core(api, read(), entries=ENTRIES) as core:
+        collected = core.collect(RUN, pod, Logs(signer_log(PLAIN.envelope())), stamp=STAMP, final=True)
+    assert (collected.verification.status, arrived_names(collected), client.calls) == ("False", set(), [])
+    assert "must sign" in collected.verification.message
 
 
 @pytest.mark.parametrize("error", [None, UnavailableError("away")])
