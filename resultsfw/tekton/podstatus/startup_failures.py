@@ -40,8 +40,10 @@ _READY_TO_START: Final = frozenset({"Initialized", "PodReadyToStartContainers"})
 """Conditions of a pod whose last transition is the time from which Tekton counts a `StartTolerance`."""
 
 _TRIES: Final = 2
-"""Restarts of a native results sidecar, before any Step has started, after which the pod is given up."""
+"""Restarts of a native sidecar of ours, before any Step has started, after which the pod is given up."""
 
+_OURS: Final = "resultsfw-"
+"""Names of containers that extensions add, such as the one that signs, begin with this."""
 
 _SHOWN_CLAIMS: Final = 5
 
@@ -206,23 +208,31 @@ def _waiting(pod: Object) -> Iterator[Object]:
 
 
 def _crashing(pod: Object) -> tuple[str, str] | None:
-    """Return reason and message if the native results sidecar keeps ending, so that no Step can start."""
-    status = init_statuses(pod).get(RESULTS_SIDECAR, {})
-    end = status.get("lastState", {}).get("terminated")
-    if (
-        RESULTS_SIDECAR not in native_sidecars(pod)
-        or end is None
-        or "waiting" not in status.get("state", {})
-        or status.get("restartCount", 0) < _TRIES
-        or steps_may_have_started(pod)
-    ):
+    """Return reason and message if a native sidecar of ours keeps ending, so that no Step can start.
+
+    Others are left out, such as those of the Task or of a service mesh: they may be meant to end a few times.
+    """
+    if steps_may_have_started(pod):
         return None
-    why = "".join(f": {end[key]}" for key in ("reason", "message") if end.get(key))
-    return "SidecarFailed", (
-        f'native sidecar "{RESULTS_SIDECAR}" exited with code {end.get("exitCode", 0)}{why}, '
-        f"{status['restartCount']} times, and no Step can begin without it; see its log, and image and "
-        f"memory in config.sidecar-logs"
-    )
+    statuses = init_statuses(pod)
+    for name in native_sidecars(pod):
+        status = statuses.get(name, {})
+        end = status.get("lastState", {}).get("terminated")
+        if (
+            not (name == RESULTS_SIDECAR or name.startswith(_OURS))
+            or end is None
+            or "waiting" not in status.get("state", {})
+            or status.get("restartCount", 0) < _TRIES
+        ):
+            continue
+        why = "".join(f": {end[key]}" for key in ("reason", "message") if end.get(key))
+        options = "config.sidecar-logs" if name == RESULTS_SIDECAR else "the options of its extension"
+        return "SidecarFailed", (
+            f'native sidecar "{name}" exited with code {end.get("exitCode", 0)}{why}, '
+            f"{status['restartCount']} times, and no Step can begin without it; see its log, and image and "
+            f"memory in {options}"
+        )
+    return None
 
 
 def _described(container: str) -> str:

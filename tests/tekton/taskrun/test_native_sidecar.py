@@ -10,6 +10,7 @@ from resultsfw.local.store import Store
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.podstatus.progress import progress_of
+from resultsfw.tekton.podstatus.startup_failures import cannot_start
 
 NATIVE = {"results-from": "sidecar-logs", "config.sidecar-logs": "sidecar: native"}
 
@@ -163,6 +164,36 @@ def test_a_sidecar_that_never_stays_ends_the_run_by_name(harness):
         "config.sidecar-logs",
     ):
         assert words in harness.condition["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"), [("resultsfw-signer", True), ("sidecar-web", False), ("istio-proxy", False)]
+)
+def test_so_does_one_that_an_extension_added_but_not_one_of_others(name, ends):
+    stuck = {
+        "name": name,
+        "restartCount": 2,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 128, "reason": "StartError"}},
+    }
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {
+            "initContainers": [
+                {"name": SIDECAR, "restartPolicy": "Always"},
+                {"name": name, "restartPolicy": "Always"},
+            ],
+            "containers": [{"name": "step-one"}],
+        },
+        "status": {
+            "phase": "Pending",
+            "initContainerStatuses": [{"name": SIDECAR, "state": {"running": {}}}, stuck],
+            "containerStatuses": [{"name": "step-one", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        },
+    }
+    found = cannot_start(pod)
+    assert (found is not None) == ends
+    assert not ends or (found[0] == "SidecarFailed" and f'"{name}" exited with code 128' in found[1])
 
 
 @pytest.mark.parametrize(
