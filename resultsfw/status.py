@@ -76,7 +76,7 @@ VERIFIED: Final = "SignedResultsVerified"
 _NOT_READ: Final = Verification(
     status="False",
     reason="TaskRunResultsVerificationFailed",
-    message="no results were read, so nothing was verified",
+    message="nothing was verified: no results were read, or nothing verifies signatures any more",
 )
 
 ALL_DONE: Final = "All Steps have completed executing"

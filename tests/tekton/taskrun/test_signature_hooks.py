@@ -159,6 +159,17 @@ def test_a_run_whose_pod_vanished_does_not_await_a_verdict_for_ever():
     assert verified(harness)[:2] == ("False", "TaskRunResultsVerificationFailed")
 
 
+def test_a_run_that_nothing_verifies_any_more_does_not_await_a_verdict_for_ever():
+    harness = harness_with(verifier := Verifier())
+    harness.start_pod()
+    verifier.verdict = None
+    harness.finish("d")
+    harness.reconcile()
+    assert harness.condition["status"] == "True"
+    assert verified(harness)[:2] == ("False", "TaskRunResultsVerificationFailed")
+    assert "nothing verifies signatures any more" in verified(harness)[2]
+
+
 def test_conditions_of_others_survive_while_a_run_goes_on():
     harness = harness_with(Verifier())
     harness.start_pod()
