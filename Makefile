@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest --dist worksteal
 # Tests start hundreds of processes: each would compile the package anew where this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check fast test check-versions lint bench bench-engine performance clean
+.PHONY: demo check fast test all-tests check-versions lint bench bench-engine performance clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
@@ -24,8 +24,11 @@ check: lint fast
 fast: $(STAMP)
 	$(PYTEST) -n $(FAST_JOBS) -m "not slow" --hypothesis-profile=check
 
-# All that needs no cluster.
-test: $(STAMP) lint
+# All that needs no cluster. The linters use one processor for half a minute: the tests begin beside them.
+test: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+
+all-tests: $(STAMP)
 	$(PYTEST) -n $(JOBS)
 
 # The fast tests on every other Python from 3.11 on that is installed here.
