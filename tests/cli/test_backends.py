@@ -82,12 +82,22 @@ def test_the_list_as_json_has_kind_and_origin(cli):
 
 
 def test_the_list_imports_no_backend():
-    code = (
-        "import sys; from resultsfw.cli import main; main(['backends']); main(['backends', 'sidecar-logs']);"
-        "print([m for m in sys.modules if m.startswith(('resultsfw_backends', 'resultsfw_extensions'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    """Two of the backends and two of the extensions are listed: loading each takes a process."""
+    code = """
+        import sys
+        from resultsfw.cli import backends, main
+
+        installed = backends.installed_plugins
+        backends.installed_plugins = lambda group: installed(group)[-2:]
+        assert main(["backends"]) == main(["backends", "sidecar-logs"]) == 0
+        packages = ("resultsfw_backends", "resultsfw_extensions")
+        print([name for name in sys.modules if name.startswith(packages)])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+    assert re.search(r"^  sidecar-logs +ok ", done.stdout, re.MULTILINE)
+    assert re.search(r"^  redact +(ok|needs options) ", done.stdout, re.MULTILINE)
 
 
 def test_a_broken_plugin_is_listed_as_broken_with_why(cli, plugin):
