@@ -6,15 +6,14 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from resultsfw.errors import InputError
+from resultsfw.signatures import check_trust_domain
 from resultsfw_extensions._spire_entries import EntriesConfig
 
 __all__ = ["MOUNT_PATH", "Policy", "SignedConfig"]
 
 MOUNT_PATH: Final = "/spiffe-workload-api"
 """Folder of the Workload API's socket in the signing container, and in the controller's."""
-
-_TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}")
-"""As the SPIFFE ID specification (2.1) has it."""
 
 _SOCKET: Final = re.compile(r"unix:///[^\x00-\x20\x7f?#]{1,100}")
 
@@ -29,12 +28,13 @@ def _hyphens(name: str) -> str:
 
 
 def _is_trust_domain(name: str) -> str:
-    if not _TRUST_DOMAIN.fullmatch(name):
+    try:
+        return check_trust_domain(name)
+    except InputError:
         raise ValueError(
             "trust-domain must be a SPIFFE trust domain such as example.org: lower-case letters, digits, "
             '".", "-" and "_"'
-        )
-    return name
+        ) from None
 
 
 def _is_folder(path: str) -> str:

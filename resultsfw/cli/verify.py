@@ -25,6 +25,7 @@ try:
         parse_spiffe_id,
         verify_taskrun,
     )
+    from resultsfw.signatures.bundles import BUNDLE_BYTES
 except ImportError as missing:
     raise InputError(
         "resultsfw verify needs cryptography, which is not installed: pip install 'resultsfw[signed]'",
@@ -33,7 +34,6 @@ except ImportError as missing:
 
 __all__ = ["verify_files"]
 
-_BUNDLE_BYTES: Final = 4_194_304
 _UNNAMED: Final = "unnamed"
 """Stands for the trust domain of a bundle until it is known."""
 _LEVELS: Final = 8
@@ -127,7 +127,7 @@ def _bundle(files: Sequence[str], trust_domain: str | None) -> TrustBundle:
     domains: set[str] = set()
     for file in files:
         try:
-            text = read_bytes(file, limit=_BUNDLE_BYTES).decode("utf-8-sig")
+            text = read_bytes(file, limit=BUNDLE_BYTES).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError(f"{file}: is not UTF-8", subject=file) from error
         for domain, bundle in parse_bundles(text, trust_domain=trust_domain or _UNNAMED).items():

@@ -27,13 +27,15 @@ from resultsfw.signatures.certificates import (
     verify_signature,
     verify_svid,
 )
+from resultsfw.signatures.checked_results import CheckedResult
 from resultsfw.signatures.envelopes import Envelope, parse_envelope, verify_envelope
 from resultsfw.signatures.reasons import Fault, Reason
 from resultsfw.signatures.results import VerifiedResults, check, expected_subjects, verify_results
+from resultsfw.signatures.signers import Signer
 from resultsfw.signatures.spiffe_ids import SpiffeId, check_trust_domain, parse_spiffe_id, pod_identity
 from resultsfw.signatures.statements import SignedResult, SignedStatement, parse_statement
-from resultsfw.signatures.verdict import Signer, Verdict, format_verdict, make_verdict, sign_verdict
-from resultsfw.signatures.verified_run import CheckedResult, VerifiedRun, controller_identity, verify_taskrun
+from resultsfw.signatures.verdict import Verdict, format_verdict, make_verdict, sign_verdict
+from resultsfw.signatures.verified_run import VerifiedRun, controller_identity, verify_taskrun
 
 __all__ = [
     "CheckedResult",

@@ -15,9 +15,9 @@ from resultsfw.signatures.reasons import Reason, refusal
 from resultsfw.signatures.spiffe_ids import check_trust_domain
 from resultsfw.signatures.strict_json import StrictJsonError, decode_base64, parse_object
 
-__all__ = ["bundle_from_der", "parse_bundles"]
+__all__ = ["BUNDLE_BYTES", "bundle_from_der", "parse_bundles"]
 
-_BYTES: Final = 4_194_304
+BUNDLE_BYTES: Final = 4_194_304
 """Bytes of a file with bundles."""
 _AUTHORITIES: Final = 256
 """Certificates of one trust domain."""
@@ -66,12 +66,12 @@ def parse_bundles(text: str, *, trust_domain: str) -> dict[str, TrustBundle]:
         InputError: A trust domain has no valid name.
         SignatureError: The text is none of these, or too large.
     """
-    if len(text) > _BYTES:
-        raise _malformed(trust_domain, f"it has more than {_BYTES} characters")
+    if len(text) > BUNDLE_BYTES:
+        raise _malformed(trust_domain, f"it has more than {BUNDLE_BYTES} characters")
     if not text.lstrip().startswith("{"):
         return {trust_domain: bundle_from_der(trust_domain, _pem_certificates(text, trust_domain))}
     try:
-        document = parse_object(text, limit=_BYTES)
+        document = parse_object(text, limit=BUNDLE_BYTES)
     except StrictJsonError as error:
         raise _malformed(trust_domain, f"{error}") from None
     domains = document.get("trust_domains")

@@ -10,6 +10,7 @@ from typing import Final
 from resultsfw.errors import InputError
 from resultsfw.signatures.reasons import shown
 from resultsfw.types import Run
+from resultsfw_signing.statement import pod_path
 
 __all__ = ["SpiffeId", "check_trust_domain", "parse_spiffe_id", "pod_identity"]
 
@@ -66,8 +67,5 @@ def check_trust_domain(text: str) -> str:
 
 
 def pod_identity(trust_domain: str, run: Run, pod_uid: str) -> SpiffeId:
-    """Return the SPIFFE ID with which the pod of a run signs.
-
-    The pod's uid is part of it: any other pod with the same labels gets another identity.
-    """
-    return SpiffeId(trust_domain, f"/ns/{run.namespace}/taskrun/{run.name}/pod/{pod_uid}")
+    """Return the SPIFFE ID with which the pod of a run signs."""
+    return SpiffeId(trust_domain, pod_path(run.namespace, run.name, pod_uid))

@@ -19,9 +19,9 @@ from resultsfw.cluster import Object
 from resultsfw.errors import InputError, SignatureError
 from resultsfw.signatures.certificates import UNREADABLE, TrustBundle, verify_signature, verify_svid
 from resultsfw.signatures.reasons import Fault, Reason
+from resultsfw.signatures.signers import Signer
 from resultsfw.signatures.spiffe_ids import SpiffeId
 from resultsfw.signatures.tekton_status import status_hash
-from resultsfw.signatures.verdict import Signer
 from resultsfw_signing.statement import MAX_CERTIFICATE_BYTES, MAX_SIGNATURE_BYTES
 
 __all__ = ["make_tekton_annotations", "tekton_faults"]

@@ -4,59 +4,32 @@ Everything in the object may be forged by whoever can write its status: nothing 
 what does not verify is a fault.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Any, Final
 
 from resultsfw.cluster import Object
-from resultsfw.errors import CorruptError, InputError, SignatureError
-from resultsfw.jsons import MAX_DEPTH, canonical, is_deeper_than, is_json
+from resultsfw.errors import InputError, SignatureError
+from resultsfw.jsons import MAX_DEPTH, is_deeper_than, is_json
 from resultsfw.limits import OBJECT_BYTES
-from resultsfw.references import read_reference
-from resultsfw.signatures.certificates import TrustBundle, load_certificate
+from resultsfw.signatures.certificates import TrustBundle
+from resultsfw.signatures.checked_results import CheckedResult, State, result_fault
 from resultsfw.signatures.envelopes import Envelope, parse_envelope, verify_envelope
+from resultsfw.signatures.foreign_status import as_object, timestamp, values_of
 from resultsfw.signatures.reasons import Fault, Reason, shown
-from resultsfw.signatures.spiffe_ids import SpiffeId, parse_spiffe_id
-from resultsfw.signatures.statements import SignedStatement, parse_statement
+from resultsfw.signatures.spiffe_ids import SpiffeId
+from resultsfw.signatures.status_digests import SUCCEEDED, condition_facts, result_digests, status_digest
 from resultsfw.signatures.tekton_annotations import tekton_faults
-from resultsfw.signatures.verdict import (
-    ENVELOPE_ANNOTATION,
-    ENVELOPE_BYTES,
-    SUCCEEDED,
-    VERDICT_ANNOTATION,
-    Verdict,
-    condition_facts,
-    result_digests,
-    status_digest,
-    status_results,
-)
+from resultsfw.signatures.verdict import ENVELOPE_ANNOTATION, VERDICT_ANNOTATION, Verdict
 from resultsfw.signatures.verdict_statement import parse_verdict
+from resultsfw.signatures.verified_pod import pod_faults
 from resultsfw.status import VERIFIED
-from resultsfw_signing.statement import STRING, spec_subject
 
-__all__ = ["CheckedResult", "VerifiedRun", "controller_identity", "verify_taskrun"]
+__all__ = ["VerifiedRun", "controller_identity", "verify_taskrun"]
 
 _CONTROLLER: Final = "/ns/resultsfw/sa/resultsfw-controller"
 """Path of the controller's SPIFFE ID as ``config/signing-identities`` registers it."""
-
-State = Literal["verified", "unverified", "changed", "added", "missing", "unsigned"]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedResult:
-    """A result of the status or of the verdict.
-
-    Attributes:
-        name: The name of its subject: ``results/NAME`` or ``steps/STEP/results/NAME``.
-        state: ``changed``: another value was signed; ``added``: it was not signed; ``missing``: it was signed
-            and is not in the status; ``unverified``: the controller wrote it, and did not verify that the pod
-            signed it; ``unsigned``: nothing proves it.
-    """
-
-    name: str
-    state: State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +87,9 @@ def verify_taskrun(
             message=f"the object is nested deeper than {MAX_DEPTH} levels, or is not JSON",
         )
         return VerifiedRun(namespace="", name="", faults=(malformed,))
-    metadata, status = _object(taskrun.get("metadata")), _object(taskrun.get("status"))
+    metadata, status = as_object(taskrun.get("metadata")), as_object(taskrun.get("status"))
     annotations = {
-        name: text for name, text in _object(status.get("annotations")).items() if isinstance(text, str)
+        name: text for name, text in as_object(status.get("annotations")).items() if isinstance(text, str)
     }
     namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
     controller = controller or controller_identity(bundle.trust_domain)
@@ -128,7 +101,7 @@ def verify_taskrun(
             namespace=namespace,
             name=name,
             faults=(fault,),
-            results=tuple(CheckedResult(subject, "unsigned") for subject in _subjects(status)),
+            results=tuple(CheckedResult(subject, "unsigned") for subject, _ in values_of(status)),
         )
     binding = list(_binding_faults(verdict, metadata))
     results, faults = _compare(verdict, status)
@@ -147,7 +120,7 @@ def verify_taskrun(
         notes.append(
             "the pod signed in Tekton's format, which the status does not keep; the controller verified it"
         )
-    faults += _pod_faults(verdict, status, annotations.get(ENVELOPE_ANNOTATION), bundle)
+    faults += pod_faults(verdict, status, annotations.get(ENVELOPE_ANNOTATION), bundle)
     faults += tekton_faults(
         taskrun,
         annotations,
@@ -209,7 +182,7 @@ def _binding_faults(verdict: Verdict, metadata: Mapping[str, Any]) -> Iterator[F
             message=f"the verdict is about the run {shown(verdict.namespace)}/{shown(verdict.name)} with uid "
             f"{shown(verdict.uid)}, not about this one",
         )
-    created = _time(metadata.get("creationTimestamp"))
+    created = timestamp(metadata.get("creationTimestamp"))
     if created is None or verdict.time < created:
         yield Fault(
             reason=Reason.WRONG_RUN,
@@ -231,7 +204,7 @@ def _compare(verdict: Verdict, status: Object) -> tuple[tuple[CheckedResult, ...
         ]
     else:
         results = [CheckedResult(name, _state(name, signed, found)) for name in {**signed, **found}]
-    faults = [fault for result in results if (fault := _result_fault(result))]
+    faults = [fault for result in results if (fault := result_fault(result))]
     if digest != verdict.status and not faults:
         faults.append(
             Fault(
@@ -263,21 +236,6 @@ def _state(name: str, signed: Mapping[str, str], found: Mapping[str, str]) -> St
     return "verified" if signed[name] == found[name] else "changed"
 
 
-def _result_fault(result: CheckedResult) -> Fault | None:
-    match result.state:
-        case "changed":
-            reason, why = Reason.WRONG_DIGEST, "does not have the value that was signed"
-        case "added":
-            reason, why = Reason.FORGED_RESULT, "was not signed: somebody added it"
-        case "missing":
-            reason, why = Reason.LOST_RESULT, "was signed and is not in the status"
-        case _:
-            return None
-    *step, _, name = result.name.split("/")
-    owner = step[1] if len(step) > 1 else None
-    return Fault(reason=reason, message=f"{shown(result.name)} {why}", result=name, step=owner)
-
-
 def _condition_faults(
     verdict: Verdict, status: Object, conditions: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Fault]:
@@ -297,111 +255,6 @@ def _condition_faults(
             reason=Reason.WRONG_ATTEMPT,
             message=f"the verdict is about the attempt after {verdict.attempt} retries, not about the last",
         )
-
-
-def _pod_faults(verdict: Verdict, status: Object, text: str | None, bundle: TrustBundle) -> Iterator[Fault]:
-    """Yield what does not verify of the pod's own envelope, if it is there."""
-    if text is None:
-        return
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    if digest != verdict.envelope:
-        yield Fault(
-            reason=Reason.BAD_SIGNATURE,
-            message=f"the annotation {ENVELOPE_ANNOTATION} is not what the controller read from the pod",
-        )
-        return
-    if verdict.verification.get("status") != "True" or not verdict.pod:
-        return
-    try:
-        envelope = parse_envelope(text, limit=ENVELOPE_BYTES)
-        at = _signing_time(envelope, status, verdict.time)
-        verify_envelope(envelope, bundle, at=at, signer=parse_spiffe_id(verdict.pod))
-        statement = parse_statement(envelope.payload, limit=ENVELOPE_BYTES)
-    except (SignatureError, InputError) as error:
-        reason = Reason(error.reason) if isinstance(error, SignatureError) else Reason.WRONG_IDENTITY
-        yield Fault(reason=reason, message=f"the pod's signature: {error.message}")
-        return
-    if (statement.namespace, statement.name, statement.uid, statement.attempt) != (
-        verdict.namespace,
-        verdict.name,
-        verdict.uid,
-        verdict.attempt,
-    ):
-        yield Fault(reason=Reason.WRONG_RUN, message="the pod signed the results of another run or attempt")
-        return
-    spec = hashlib.sha256(canonical(status.get("taskSpec"))).hexdigest()
-    if statement.spec_digest != spec_subject(spec):
-        yield Fault(reason=Reason.WRONG_SPEC, message="the pod signed the digest of another Task's spec")
-    for name, value in _values(status):
-        if (fault := _value_fault(name, value, statement)) is not None:
-            yield fault
-
-
-def _value_fault(name: str, value: Any, statement: SignedStatement) -> Fault | None:
-    """Return how a value differs from what the pod signed, as far as the status can show it.
-
-    Of an array or object, the pod signed the text that a Step wrote, which the status does not have. A result
-    that the Task takes from a Step's is not signed under its own name.
-    """
-    signed = statement.results.get(name)
-    if signed is None:
-        if name not in statement.subjects:
-            return None
-        return _result_fault(CheckedResult(name, "added"))
-    try:
-        reference = read_reference(value)
-    except CorruptError:
-        return _result_fault(CheckedResult(name, "changed"))
-    if reference is not None:
-        same = reference.digest.removeprefix("sha256:") == signed.digest
-    elif signed.type == STRING and isinstance(value, str):
-        same = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest() == signed.digest
-    else:
-        same = True
-    return None if same else _result_fault(CheckedResult(name, "changed"))
-
-
-def _signing_time(envelope: Envelope, status: Object, verified: datetime) -> datetime:
-    """Return a time at which the pod may have signed: after its Steps, before the controller verified it.
-
-    Its certificate may have become valid after the Steps ended, if its identity came late, and may have
-    expired before the controller verified it, if the controller was away.
-    """
-    try:
-        begins = load_certificate(envelope.certificate).not_valid_before_utc
-    except ValueError:
-        return verified
-    steps = status.get("steps")
-    ends = [
-        _time(_object(_object(step).get("terminated")).get("finishedAt"))
-        for step in (steps if isinstance(steps, list) else ())
-    ]
-    return min(max(begins, *(end for end in ends if end is not None)), verified) if any(ends) else verified
-
-
-def _values(status: Object) -> list[tuple[str, Any]]:
-    try:
-        return list(status_results(status))
-    except InputError:
-        return []
-
-
-def _subjects(status: Object) -> list[str]:
-    return [name for name, _ in _values(status)]
-
-
-def _object(value: object) -> Object:
-    return value if isinstance(value, dict) else {}
-
-
-def _time(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-        return when.astimezone(UTC) if when.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _shown(when: datetime) -> str:

@@ -17,11 +17,8 @@ TYPE_CHECKING = False  # typing itself would cost the start-up 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-ENV_SIGNING = wire.ENV_SIGNING
-"""Variable with the signer's settings, as JSON with the keys below."""
-
 KEY_SOCKET = "socket"
-"""Address of the SPIFFE Workload API, `unix:///...`."""
+"""Key of the JSON in the variable `wire.ENV_SIGNING`: address of the SPIFFE Workload API, `unix:///...`."""
 KEY_DOMAIN = "domain"
 """The trust domain, such as `example.org`."""
 KEY_RUN = "run"
@@ -202,12 +199,21 @@ def pod_spiffe_id(domain: str, namespace: str, name: str, pod: str) -> str:
         name: Of the TaskRun.
         pod: The pod's uid.
     """
-    return f"{run_spiffe_id(domain, namespace, name)}/pod/{pod}"
+    return f"spiffe://{domain}{pod_path(namespace, name, pod)}"
+
+
+def pod_path(namespace: str, name: str, pod: str) -> str:
+    """Returns the path of that SPIFFE ID."""
+    return f"{_run_path(namespace, name)}/pod/{pod}"
 
 
 def run_spiffe_id(domain: str, namespace: str, name: str) -> str:
     """Returns the SPIFFE ID that Tekton's verifiers expect, which all pods of that name share."""
-    return f"spiffe://{domain}/ns/{namespace}/taskrun/{name}"
+    return f"spiffe://{domain}{_run_path(namespace, name)}"
+
+
+def _run_path(namespace: str, name: str) -> str:
+    return f"/ns/{namespace}/taskrun/{name}"
 
 
 def spec_subject(spec_digest: str) -> str:

@@ -12,7 +12,7 @@ from verdict_harness import signer, taskrun
 
 from resultsfw.errors import InputError, SignatureError
 from resultsfw.signatures import Signer, format_verdict, make_verdict
-from resultsfw.signatures.verdict import result_digests, status_digest
+from resultsfw.signatures.status_digests import result_digests, status_digest
 from resultsfw.signatures.verdict_statement import parse_verdict
 from resultsfw.testing.signing_ca import svid_template
 
