@@ -1,4 +1,4 @@
-"""Say of each result of a status whether it is the one that was signed."""
+"""Compare each result of a status with what was signed: the states, and the fault of each."""
 
 from dataclasses import dataclass
 from typing import Literal
