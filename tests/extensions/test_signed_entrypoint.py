@@ -22,6 +22,7 @@ from resultsfw_backends import termination_message
 from resultsfw_extensions._signed_config import SignedConfig
 from resultsfw_extensions._signed_entrypoint import (
     describe_room,
+    ended_at,
     is_for_entrypoint,
     least_pem,
     least_room,
@@ -289,6 +290,29 @@ def test_the_time_of_a_step_that_ended_in_the_future_or_never_is_now():
         found, _ = verify_entrypoint(replace(run, namespace="build", name="release"), pod, extraction, bundle)
         late = datetime.now(UTC) > datetime.fromisoformat(MESSAGES["plain"]["at"]) + timedelta(hours=1)
         assert (Reason.EXPIRED_CERTIFICATE in {fault.reason for fault in found.faults}) is late
+
+
+def test_a_time_in_the_future_never_counts():
+    assert ended_at({"finishedAt": "9999-12-31T23:59:59Z"}) <= datetime.now(UTC)
+
+
+def test_a_pod_with_a_signer_of_its_own_is_verified_by_that_alone():
+    run, pod = prepared()
+    sign(run, pod)["spec"]["containers"].append({"name": "resultsfw-signer"})
+    assert not signs_in_steps(run, pod)
+
+
+def test_a_step_that_failed_need_not_have_signed():
+    run, pod = prepared()
+    vector = MESSAGES["plain"]
+    for status in finished(pod, vector, **{"step-b": ""})["status"]["containerStatuses"]:
+        if status["name"] == "step-b":
+            status["state"]["terminated"]["exitCode"] = 1
+    bundle = bundle_from_der("example.org", map(base64.b64decode, vector["bundle"]))
+    extraction = termination_message.extract(run=run, pod=pod, wire=0)
+    found, _ = verify_entrypoint(replace(run, namespace="build", name="release"), pod, extraction, bundle)
+    assert found.ok
+    assert [result.value for result in found.results if result.name == "digest"] == ["first"]
 
 
 AUTHORITY = new_authority("example.org")

@@ -109,6 +109,7 @@ def test_a_log_that_cannot_be_read_is_tried_again_only_if_that_may_help(api, pol
         (b'{"type":"signature","envelope":7}\n', "is not a text"),
         (b'{"type":"signature"}\n', "is not a text"),
         (b"[" * 5000 + b"\n", "a line that no signer prints"),
+        (b"[1]\n", "a line that no signer prints"),
         (b"x" * 1_000_000, "more than a signature may need"),
     ],
 )
@@ -116,6 +117,31 @@ def test_a_log_of_another_form_has_no_signature(api, log, words):
     collected = collect(api, UNSIGNED, pod_of(SIGNER), Logs(log))
     assert words in collected.problems[0].message
     assert collected.verification.status == "False"
+
+
+def test_a_text_of_the_signer_is_shortened():
+    record = json.dumps({"type": "signature", "fault": "x" * 10_000}).encode()
+    assert len(parse_log(record + b"\n").fault) == wire.MESSAGE_LIMIT
+
+
+def test_the_connection_of_a_log_that_is_too_long_is_closed():
+    class Stream:
+        closed = False
+
+        def __iter__(self):
+            return iter([b"x" * 1_000_000])
+
+        def close(self):
+            self.closed = True
+
+    class Cluster:
+        stream = Stream()
+
+        def read_log(self, *_, **__):
+            return self.stream
+
+    assert "more than a signature may need" in read_signer_log(RUN, pod_of(SIGNER), Cluster()).fault
+    assert Cluster.stream.closed
 
 
 def test_tektons_keys_are_taken_from_the_record():

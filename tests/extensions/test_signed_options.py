@@ -60,6 +60,7 @@ def test_the_word_off_needs_no_quotes_in_yaml():
         ({"controller-socket": "tcp://10.0.0.1:80"}, "controller-socket"),
         ({"controller-socket": "/run/spire/agent.sock"}, "must be unix:///PATH"),
         ({"controller-socket": "unix:///a/../b"}, "controller-socket"),
+        ({"controller-socket": "unix:///agent.sock"}, "controller-socket"),
         ({"image": ""}, "image"),
         ({"image": "a b"}, "image"),
         ({"memory": "lots"}, "memory"),

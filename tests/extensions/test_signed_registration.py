@@ -1,6 +1,7 @@
 """A pod's signer is registered when the pod exists, and its entry removed when it has signed, on request."""
 
 import itertools
+import threading
 
 import pytest
 from signed_pods_harness import NO_LOG, PLAIN, STAMP, Logs, arrived_names, new_core, pod_of, read, signer_log
@@ -9,6 +10,9 @@ from signing_harness import AT, RUN, authority
 from resultsfw.errors import FlagError, TooEarlyError, UnavailableError
 from resultsfw.testing.workload_api import WorkloadApi, served_svid
 from resultsfw_extensions import _circuit_breaker, _signed_registration
+from resultsfw_extensions._signed_config import SignedConfig
+from resultsfw_extensions._signed_identity import Identity
+from resultsfw_extensions._signed_registration import Registration
 
 CONTROLLER = "spiffe://example.org/controller"
 POD_ID = "spiffe://example.org/ns/team-a/taskrun/build-1/pod/pod-uid-1"
@@ -52,6 +56,23 @@ def api():
     svid = served_svid(CONTROLLER, authority().issue_svid(CONTROLLER, at=AT), authority())
     with WorkloadApi(svids=[svid]) as api:
         yield api
+
+
+def test_only_so_many_pods_wait_for_the_removal_of_their_entries(client, monkeypatch, tmp_path):
+    monkeypatch.setattr(_signed_registration, "_WAITING", 1)
+    config = SignedConfig.model_validate({"trust-domain": "example.org", "entries": ENTRIES})
+    registration = Registration(config, Identity(f"unix://{tmp_path}/agent.sock"))
+    answered = threading.Event()
+    monkeypatch.setattr(client, "delete", lambda *_: (client.calls.append("delete"), answered.wait()))
+    for _ in range(3):
+        registration.remove(RUN, pod_of("resultsfw-signer"))
+    answered.set()
+    registration._remover.submit(int).result()
+    assert client.calls == ["delete"]
+    registration.remove(RUN, pod_of("resultsfw-signer"))
+    registration._remover.submit(int).result()
+    assert client.calls == ["delete", "delete"]
+    registration.close()
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,12 @@ def test_the_controllers_own_identity_signs(identity):
     assert verified.signer == str(CONTROLLER)
 
 
+def test_a_pod_whose_signature_did_not_verify_is_not_named_as_the_signer():
+    obj = taskrun(WRONG)
+    verified = verify_taskrun(with_annotations(obj, attested(obj, outcome(WRONG))), bundle())
+    assert (verified.signer, verified.pod) == (str(CONTROLLER), "")
+
+
 def test_an_agent_that_is_away_is_a_temporary_failure(tmp_path):
     class Away:
         address = f"unix://{tmp_path}/agent.sock"

@@ -169,6 +169,12 @@ def test_a_malformed_answer_is_an_error_that_may_pass(server, client, answer):
         client.create(POD, "c", [SPIFFE_ID])
 
 
+def test_an_answer_without_a_whole_message_is_an_error_that_may_pass():
+    for body in (b"", b"\0\0", b"\0\0\0\0\2x", b"\1\0\0\0\0"):
+        with pytest.raises(UnavailableError):
+            transport._message("spire:8081", {"grpc-status": "0"}, body)
+
+
 def test_a_server_that_is_away_is_an_error_that_may_pass(tmp_path):
     client = EntryClient(make_config(f"unix://{tmp_path}/none.sock"), "example.org", no_credentials)
     with pytest.raises(UnavailableError, match="cannot be reached"):
