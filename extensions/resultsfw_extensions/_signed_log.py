@@ -30,7 +30,7 @@ class SignerLog:
 
     Attributes:
         envelope: The text of the envelope; "" without one.
-        fault: Why there is no envelope; "" if there is one, or if there may be one later.
+        fault: Why there is no envelope, or none yet; "" if there is one.
         tekton: Tekton's signatures by key.
         too_early: Whether the signer will still print its signature.
     """
@@ -50,7 +50,7 @@ def read_signer_log(run: Run, pod: Object, cluster: Cluster) -> SignerLog:
     if container_states(pod).get(_CONTAINER, {}).get("waiting") and last_termination(pod, _CONTAINER) is None:
         if has_ended(run, pod, _CONTAINER):
             return SignerLog(fault=f'container "{_CONTAINER}" never started')
-        return SignerLog(too_early=True)
+        return SignerLog(fault=f'container "{_CONTAINER}" has not started yet', too_early=True)
     metadata = pod["metadata"]
     limit = _longest_log(run)
     # One byte more than a genuine log can have, to detect a longer one.
@@ -89,7 +89,7 @@ def parse_log(data: bytes) -> SignerLog:
         elif kind not in (wire.TYPE_START, wire.TYPE_END):
             return SignerLog(fault=f'the log of container "{_CONTAINER}" has a line that no signer prints')
     if not signatures:
-        return SignerLog(too_early=True)
+        return SignerLog(fault=f'container "{_CONTAINER}" has not signed yet', too_early=True)
     if len(signatures) > 1:
         return SignerLog(fault=f'the log of container "{_CONTAINER}" has two signatures, and neither counts')
     envelope, fault = signatures[0].get("envelope"), _text(signatures[0], "fault")

@@ -77,6 +77,18 @@ def test_a_signer_that_has_not_started_yet_is_waited_for(api):
         )
 
 
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(RUNNING, "has not signed yet"), ({"waiting": {"reason": "x"}}, "has not started yet")],
+)
+def test_a_signer_that_is_waited_for_no_longer_is_named(api, state, words):
+    pod = pod_of(SIGNER, state=state)
+    for policy, results in (("fail", set()), ("mark", arrived_names(collect(api, UNSIGNED, policy="off")))):
+        collected = collect(api, UNSIGNED, pod, Logs(b""), final=True, policy=policy)
+        assert f'container "{SIGNER}" {words}' in collected.verification.message
+        assert arrived_names(collected) == results
+
+
 def test_a_log_without_what_the_signer_has_printed_is_read_again_and_at_last_reported(api):
     pod = pod_of(SIGNER, phase="Succeeded")
     with pytest.raises(LogUnavailableError, match="lacks the signature"):
@@ -163,4 +175,5 @@ def test_tektons_keys_are_taken_from_the_record():
 )
 def test_no_content_of_a_log_raises(lines):
     found = parse_log(b"\n".join(lines) + b"\n")
-    assert bool(found.envelope) + bool(found.fault) + found.too_early == 1
+    assert bool(found.envelope) + bool(found.fault) == 1
+    assert not (found.envelope and found.too_early)
