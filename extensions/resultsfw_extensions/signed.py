@@ -29,7 +29,6 @@ try:
     from resultsfw.signatures import verify_results
     from resultsfw_extensions._signed_config import SignedConfig
     from resultsfw_extensions._signed_entrypoint import (
-        describe_room,
         ended_at,
         is_for_entrypoint,
         let_entrypoint_sign,
@@ -38,6 +37,7 @@ try:
     )
     from resultsfw_extensions._signed_identity import Identity, controller_socket
     from resultsfw_extensions._signed_log import read_signer_log
+    from resultsfw_extensions._signed_message_room import describe_room
     from resultsfw_extensions._signed_policy import AWAITING, apply_policy, unverifiable, without_signatures
     from resultsfw_extensions._signed_registration import Registration
     from resultsfw_extensions._signed_verdict import attest

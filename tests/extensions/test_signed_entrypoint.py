@@ -21,15 +21,13 @@ from resultsfw.testing.workload_api import WorkloadApi, served_svid
 from resultsfw_backends import termination_message
 from resultsfw_extensions._signed_config import SignedConfig
 from resultsfw_extensions._signed_entrypoint import (
-    describe_room,
     ended_at,
     is_for_entrypoint,
-    least_pem,
-    least_room,
     let_entrypoint_sign,
     signs_in_steps,
     verify_entrypoint,
 )
+from resultsfw_extensions._signed_message_room import describe_room, least_pem, least_room
 from resultsfw_signing.statement import run_spiffe_id
 
 DATA = Path(__file__).parents[1] / "data" / "tekton-signatures"
