@@ -11,7 +11,7 @@ from typing import Any
 
 from resultsfw.cluster import Cluster, Object
 from resultsfw.core import ResultsManager
-from resultsfw.errors import BackendError, ResultsError
+from resultsfw.errors import BackendError, InputError, ResultsError
 from resultsfw.jsons import merge_patch
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.result_annotations import without_result_annotations
@@ -127,7 +127,8 @@ def attest(core: ResultsManager, taskrun: Object, run: Run, done: Completion, *,
     try:
         annotations = core.attest_status(run, stored, obj=before, collected=done.collected)
     except ResultsError as error:
-        if not final and not (isinstance(error, BackendError) and error.final):
+        passes = not (isinstance(error, InputError) or (isinstance(error, BackendError) and error.final))
+        if passes and not final:
             raise
         log.warning("run %s/%s: its status is not signed: %s", run.namespace, run.name, error.message)
         succeeded = status["conditions"][0]

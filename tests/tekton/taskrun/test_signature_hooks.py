@@ -7,7 +7,7 @@ import pytest
 from taskrun_harness import SIDECAR, TaskRunHarness
 
 from resultsfw import PODS, Extraction, ResultsManager, Verification, hookimpl
-from resultsfw.errors import FlagError, UnavailableError
+from resultsfw.errors import FlagError, InputError, UnavailableError
 from resultsfw.local.store import Store
 from resultsfw.status import VERIFIED
 from resultsfw.tekton.api.conditions import is_done
@@ -138,6 +138,21 @@ def test_a_status_that_cannot_be_signed_in_time_says_so():
     assert "annotations" not in harness.taskrun["status"]
     message = harness.condition["message"]
     assert message.endswith("this status is not signed (Unavailable): the agent is away")
+
+
+def test_a_status_that_can_never_be_signed_is_not_waited_for():
+    class Unable(Verifier):
+        @hookimpl
+        def attest_status(self):
+            raise InputError("the key signs nothing", subject="key")
+
+    harness = harness_with(Unable())
+    harness.start_pod()
+    harness.finish()
+    harness.reconcile()
+    assert is_done(harness.taskrun)
+    assert "not signed (" in harness.condition["message"]
+    assert harness.condition["message"].endswith("the key signs nothing")
 
 
 def test_an_archived_attempt_has_no_annotation_of_its_own():
