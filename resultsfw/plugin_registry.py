@@ -86,11 +86,17 @@ class PluginRegistry:
         for where, name in wanted:
             if name not in names:
                 raise unknown_backend_error(name, names, where=where)
-        names |= {plugin.name for plugin in installed_plugins(EXTENSIONS)} | listed
+        extensions = {plugin.name for plugin in installed_plugins(EXTENSIONS)}
+        disabled = extensions - listed - names
+        names |= extensions | listed
         self.warnings = tuple(
-            f'feature-flags: "{CONFIG_PREFIX}{name}" is for no installed backend or extension, and has no '
-            f"effect{did_you_mean(name, names)}"
-            for name in sorted(flags.config.keys() - names)
+            f'feature-flags: "{CONFIG_PREFIX}{name}" has no effect: '
+            + (
+                'add the extension to the feature flag "extensions" to enable it'
+                if name in disabled
+                else f"it is for no installed backend or extension{did_you_mean(name, names)}"
+            )
+            for name in sorted(flags.config.keys() - (names - disabled))
         )
         # After the checks: an unknown name is reported before foreign code runs.
         self.extensions: Mapping[str, Extension] = load_extensions(

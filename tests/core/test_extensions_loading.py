@@ -235,3 +235,14 @@ def test_a_name_cannot_be_a_backends_and_an_extensions():
 def test_a_broken_extension_by_hand_says_so():
     with pytest.raises(BrokenExtensionError, match=r"registered by hand, .*test_extensions_loading[.]py"):
         make_extension("x", Options())
+
+
+def test_options_of_an_extension_that_is_not_enabled_are_warned_about():
+    warned = ResultsManager.from_flags({"config.redact": "patterns: {aws: AKIA}"}).warnings()
+    assert warned == (
+        'feature-flags: "config.redact" has no effect: add the extension to the feature flag "extensions" to '
+        "enable it",
+    )
+    assert not ResultsManager.from_flags(
+        {"config.redact": "patterns: {aws: AKIA}", "extensions": "redact"}
+    ).warnings()
