@@ -44,14 +44,28 @@ def verify_pipelinerun(pipelinerun: Object, runs: Runs) -> VerifiedRun:
             state = _state(result.get("value"), expressions.get(str(result.get("name"))), found)
             checked = CheckedResult(f"results/{result.get('name')}", state)
             results.append(checked)
-            if checked.state == "changed":
-                why = (
-                    f"{shown(checked.name)} is not the result of the TaskRun from which the Pipeline takes it"
-                )
-                faults.append(Fault(reason=Reason.WRONG_DIGEST, message=why, result=str(result.get("name"))))
+            if (fault := _result_fault(checked, str(result.get("name")))) is not None:
+                faults.append(fault)
     return VerifiedRun(
         namespace=namespace, name=name, faults=tuple(faults), results=tuple(results), notes=(_NOT_SIGNED,)
     )
+
+
+def _result_fault(checked: CheckedResult, name: str) -> Fault | None:
+    """Return why a result of a PipelineRun does not verify; ``None`` if it does.
+
+    A result that nothing proves is a fault, too: who writes the status can make one of any result.
+    """
+    if checked.state == "changed":
+        why = f"{shown(checked.name)} is not the result of the TaskRun from which the Pipeline takes it"
+        return Fault(reason=Reason.WRONG_DIGEST, message=why, result=name)
+    if checked.state == "unsigned":
+        why = (
+            f"{shown(checked.name)} is not exactly one result of one TaskRun that verifies, so that no "
+            f"signature covers it: verify the TaskRuns alone, and compare this result with theirs"
+        )
+        return Fault(reason=Reason.NO_SIGNATURE, message=why, result=name)
+    return None
 
 
 def _child_faults(child: Object, namespace: str, runs: Runs) -> Iterator[Fault]:

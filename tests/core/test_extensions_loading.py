@@ -239,9 +239,10 @@ def test_a_broken_extension_by_hand_says_so():
 
 def test_options_of_an_extension_that_is_not_enabled_are_warned_about():
     warned = ResultsManager.from_flags({"config.redact": "patterns: {aws: AKIA}"}).warnings()
-    assert warned == (
+    [line] = warned
+    assert line == (
         'feature-flags: "config.redact" has no effect: add the extension to the feature flag "extensions" to '
-        "enable it",
+        "enable it"
     )
     assert not ResultsManager.from_flags(
         {"config.redact": "patterns: {aws: AKIA}", "extensions": "redact"}
