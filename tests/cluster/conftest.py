@@ -15,7 +15,11 @@ import pytest
 from api import ApiServer
 from forwarder import Forwarder
 from place import Place, pod_options
+from results_servers import accounts, postgresql, results_server, store  # noqa: F401 - fixtures
+from s3_store import s3  # noqa: F401 - a fixture
+from signing_runs import spire  # noqa: F401 - a fixture
 
+from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.pod.builder import PodOptions
 
 
@@ -90,3 +94,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for key, line in getattr(report, "user_properties", ()):
             if key == "told" and report.when == "call":
                 terminalreporter.write_line(f"{report.nodeid}: {line}")
+
+
+@pytest.fixture
+def held(place: Place) -> Iterator[Place]:
+    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
+    yield place
+    for name in place.runs():
+        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})

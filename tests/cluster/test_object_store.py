@@ -4,7 +4,6 @@ RESULTSFW_S3_HOST is an address of this machine that pods reach; the S3 server o
 RESULTSFW_STORE_SIDECAR_IMAGE is the sidecar's image with the library in it.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from s3_store import HOST, SECRETS, create_secret, options_of
 from situations import check_all_by_reference
 
-from resultsfw import Kind, ResultsManager, read_reference
+from resultsfw import ResultsManager, read_reference
 from resultsfw.errors import NotFoundError
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.conditions import is_done
@@ -25,13 +25,11 @@ from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS, TASKS
 sys.path += [str(Path(__file__).parents[1] / name) for name in ("object_store", "encryption")]
 
 from operatorkeys import add_key
-from s3server import KEY, SECRET, S3Server
+from s3server import KEY, SECRET
 
 from resultsfw_backends._encryption import SECRET_TYPE
 from resultsfw_transports.store import Store
 
-SECRETS = Kind("", "v1", "secrets", "Secret")
-HOST = os.environ.get("RESULTSFW_S3_HOST", "")
 SIZE = 24_000_000
 
 pytestmark = pytest.mark.skipif(not HOST, reason="RESULTSFW_S3_HOST is not set")
@@ -41,24 +39,6 @@ head -c {SIZE} /dev/zero | tr '\\0' x > $(results.big.path)
 printf small > $(results.small.path)
 env | grep -c AWS_ > $(results.seen.path) || true
 """
-
-
-@pytest.fixture
-def s3(tmp_path_factory, monkeypatch):
-    server = S3Server(tmp_path_factory.mktemp("s3"), listen="0.0.0.0")  # noqa: S104 - pods come from elsewhere
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)  # the controller's own
-    server.wait()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def held(place):
-    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
-    yield place
-    for name in place.runs():
-        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
 
 
 def taskrun(place):
@@ -75,28 +55,6 @@ def taskrun(place):
             },
         },
     }
-
-
-def create_secret(place, s3):
-    """Creates the Secret with the credentials of the sidecar."""
-    place.server.create(
-        SECRETS,
-        {
-            "metadata": {"name": "store", "namespace": place.namespace},
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in s3.env.items()},
-        },
-    )
-
-
-def options_of(s3):
-    config = {
-        "url": "s3://results/cluster",
-        "options": {"endpoint": f"http://{HOST}:{s3.port}", "region": "us-east-1"},
-        "secret": "store",
-    }
-    if image := os.environ.get("RESULTSFW_STORE_SIDECAR_IMAGE"):
-        config["image"] = image
-    return config
 
 
 def test_a_secret_that_is_not_there_ends_the_run(held, s3):

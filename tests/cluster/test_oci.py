@@ -35,14 +35,6 @@ pytestmark = pytest.mark.skipif(not ADDRESS, reason="RESULTSFW_NODE_ADDRESS is n
 
 
 @pytest.fixture
-def held(place):
-    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
-    yield place
-    for name in place.runs():
-        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
-
-
-@pytest.fixture
 def real_registry(tmp_path):
     if PROGRAM is None:
         pytest.skip("there is no program docker-registry here (Debian: apt-get install docker-registry)")

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 
-import pytest
 import yaml
 from situations import check_all_by_reference
 
@@ -22,14 +21,6 @@ from resultsfw.tekton.api.kinds import CLAIMS, PIPELINERUNS, TASKRUNS, TASKS
 SIZE = 24_000_000
 READ = 3_000_000
 """Bytes of a value that a reader pod prints."""
-
-
-@pytest.fixture
-def held(place):
-    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
-    yield place
-    for name in place.runs():
-        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
 
 
 def options(**more):

@@ -8,13 +8,12 @@ import os
 import time
 
 import pytest
-from rights import as_user, install, least_kubeconfig, token
+from rights import as_user, bind_pods, install, least_kubeconfig, token
 from situations import ENDS, cancel_when_the_second_step_runs, check, submit, taskrun
 from written import a_run, check_run, written_runs
 
 from resultsfw import PODS
 from resultsfw.errors import ClusterError, ForbiddenError
-from resultsfw.local.rbac import ROLE_BINDINGS
 from resultsfw.result_annotations import RESULT_ANNOTATIONS
 from resultsfw.tekton.api.kinds import TASKRUNS
 
@@ -65,21 +64,6 @@ AGAIN = """
 printf attempt-$(context.task.retry-count) > $(results.digest.path)
 [ $(context.task.retry-count) = 1 ]
 """
-
-
-def bind_pods(place):
-    """What an operator grants the pods of a namespace by hand."""
-    group = "rbac.authorization.k8s.io"
-    place.server.create(
-        ROLE_BINDINGS,
-        {
-            "metadata": {"name": "resultsfw-self-update-pods", "namespace": place.namespace},
-            "subjects": [
-                {"apiGroup": group, "kind": "Group", "name": f"system:serviceaccounts:{place.namespace}"}
-            ],
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "resultsfw-self-update-pods"},
-        },
-    )
 
 
 def log_of(place, pod):

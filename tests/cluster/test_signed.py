@@ -9,7 +9,18 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
-from spire import IMAGE, VARIABLES, Spire, needs_agent_commands
+from signing_runs import (
+    NET_IMAGE,
+    VERIFIED,
+    WRITE,
+    check_not_verified,
+    check_verified,
+    conditions,
+    results,
+    start,
+    written,
+)
+from spire import IMAGE, needs_agent_commands
 from written import a_run
 
 from resultsfw import PODS, ExtractedResult, Extraction
@@ -17,14 +28,7 @@ from resultsfw.signatures import Reason, parse_bundles, verify_results
 from resultsfw.tekton.api.kinds import CLAIMS, TASKRUNS
 from resultsfw.tekton.spec.declared_results import run_of
 
-VERIFIED = "SignedResultsVerified"
 PYTHON_OF_IMAGE = "/usr/bin/python3.11"
-NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
-
-WRITE = """
-printf 'sha256:0123' > $(results.digest.path)
-printf '["a,b","c"]' > $(results.images.path)
-"""
 
 ASK = f"""#!{PYTHON_OF_IMAGE}
 import time
@@ -40,51 +44,6 @@ for _ in range(15):
 open("$(results.digest.path)", "w").write("; ".join(sorted(answers)))
 """
 """Asks the Workload API for an identity until the signer of the pod has its own for long."""
-
-
-@pytest.fixture
-def spire():
-    if missing := [name for name in VARIABLES if name not in os.environ]:
-        pytest.skip(f"not set: {', '.join(missing)}")
-    spire = Spire()
-    spire.register_controller()
-    yield spire
-    spire.forget_controller()
-
-
-def written(place, name, script=WRITE, **more):
-    """A TaskRun that declares a string, an array, and a result that no Step writes."""
-    run = a_run(place, name, script, ["digest", "images", "none"], **more)
-    run["spec"]["taskSpec"]["results"][1]["type"] = "array"
-    return run
-
-
-def start(place, spire, *, backend="sidecar-logs", flags=(), **options):
-    place.flags(**{"results-from": backend, **dict(flags), **spire.options(**options)})
-    return place.start("--no-leader-elect", sidecar=False, prefix=spire.command)
-
-
-def conditions(run):
-    return {condition["type"]: condition for condition in run["status"]["conditions"]}
-
-
-def results(run):
-    return {result["name"]: result["value"] for result in run["status"].get("results", [])}
-
-
-def check_verified(run):
-    found = conditions(run)
-    assert found["Succeeded"]["status"] == "True", found
-    assert (found[VERIFIED]["status"], found[VERIFIED]["reason"]) == ("True", "TaskRunResultsVerified")
-    return found[VERIFIED]["message"]
-
-
-def check_not_verified(run, *words):
-    found = conditions(run)
-    assert found["Succeeded"]["reason"] == "TaskRunResultsVerificationFailed", found
-    assert found[VERIFIED]["status"] == "False"
-    for word in words:
-        assert word in found[VERIFIED]["message"]
 
 
 def test_results_in_a_log_are_signed_and_verified_and_the_entry_is_removed(place, spire):

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rights import install
-from test_http import ADDRESS, AUDIENCE, accounts, results_server, store  # noqa: F401 - fixtures
-from test_object_store import HOST, create_secret, options_of, s3  # noqa: F401 - a fixture
-from test_self_update import bind_pods
-from test_signed import NET_IMAGE, check_verified, results, spire, start, written  # noqa: F401 - a fixture
+from results_servers import ADDRESS, AUDIENCE
+from rights import bind_pods, install
+from s3_store import HOST, create_secret, options_of
+from signing_runs import NET_IMAGE, check_verified, results, start, written
 
 from resultsfw.tekton.api.kinds import TASKRUNS
 
@@ -31,14 +30,6 @@ needs_forwarder = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def held(place):
-    """A place that removes the finalizers of its runs at its end, when no controller is left to do it."""
-    yield place
-    for name in place.runs():
-        place.server.patch(TASKRUNS, place.namespace, name, {"metadata": {"finalizers": None}})
-
-
 def check_values(place):
     run = place.until_done(180)["run"]
     check_verified(run)
@@ -53,7 +44,7 @@ def check_references(place):
 
 @needs_forwarder
 @pytest.mark.parametrize("backend", ["custom-resource", "self-update"])
-def test_what_an_admission_policy_lets_a_pod_write_is_signed(place, spire, backend):  # noqa: F811
+def test_what_an_admission_policy_lets_a_pod_write_is_signed(place, spire, backend):
     install(place.server, backend)
     if backend == "self-update":
         bind_pods(place)
@@ -63,7 +54,7 @@ def test_what_an_admission_policy_lets_a_pod_write_is_signed(place, spire, backe
 
 
 @needs_address
-def test_what_is_delivered_to_the_results_server_is_signed(place, spire, accounts, results_server, tmp_path):  # noqa: F811
+def test_what_is_delivered_to_the_results_server_is_signed(place, spire, accounts, results_server, tmp_path):
     reader = tmp_path / "reader"
     reader.write_text(accounts.token("controller", {"audiences": [AUDIENCE]}))
     reader.chmod(0o644)
@@ -79,7 +70,7 @@ def test_what_is_delivered_to_the_results_server_is_signed(place, spire, account
 
 
 @needs_address
-def test_what_is_in_a_container_registry_is_signed(held, spire):  # noqa: F811
+def test_what_is_in_a_container_registry_is_signed(held, spire):
     registry = RegistryServer(listen=ADDRESS)
     try:
         config = {"repository": f"{registry.host}/results", "plain-http": True}
@@ -92,7 +83,7 @@ def test_what_is_in_a_container_registry_is_signed(held, spire):  # noqa: F811
 
 @pytest.mark.skipif(not HOST, reason="RESULTSFW_S3_HOST is not set")
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-def test_what_is_in_a_bucket_is_signed(held, spire, s3, tmp_path, encrypted):  # noqa: F811
+def test_what_is_in_a_bucket_is_signed(held, spire, s3, tmp_path, encrypted):
     config = options_of(s3)
     if encrypted:
         tmp_path.chmod(0o755)
