@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-# Processes that run tests: one for each core. The fast tests take two, since many wait; tests of whole
-# processes, which `make test` has besides, are given the time that a busy machine would take from them.
-JOBS ?= auto
+# Processes that run tests: one more than there are cores, since tests of whole processes wait for a third of
+# their time. The fast tests take two for each core.
+JOBS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
 FAST_JOBS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST := $(BIN)/pytest --dist worksteal
 

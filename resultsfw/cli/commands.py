@@ -78,12 +78,12 @@ class _Handler(logging.Handler):
     """Print log records on standard error as it is at the moment: the progress display redirects it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = _printable(record.getMessage())
-        click.echo(f"{record.levelname.lower()}: {line}", err=True)
+        rows = [f"{record.levelname.lower()}: {_printable(record.getMessage())}"]
         # A plugin's own failure is an error: its author looks here for the place.
         if record.exc_info and (record.levelno >= logging.ERROR or _is_debugging()):
-            for row in logging.Formatter().formatException(record.exc_info).split("\n"):
-                click.echo(_printable(row), err=True)
+            rows += map(_printable, logging.Formatter().formatException(record.exc_info).split("\n"))
+        # At once, or the lines of other threads would be among those of a traceback.
+        click.echo("\n".join(rows), err=True)
 
 
 def _is_debugging() -> bool:

@@ -1,5 +1,6 @@
 """The program as a whole: help, version, errors, a broken pipe."""
 
+import logging
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -101,3 +102,14 @@ def test_a_closed_stdout_prints_no_error(saved):
 def test_the_console_script_is_main():
     [script] = entry_points(group="console_scripts", name="resultsfw")
     assert script.load() is main
+
+
+def test_a_traceback_is_written_at_once(monkeypatch):
+    """Lines of other threads, such as those about Steps, were among those of a traceback."""
+    written = []
+    monkeypatch.setattr(commands.click, "echo", lambda text, **_: written.append(text))
+    error = LookupError("here")
+    failed = logging.LogRecord("n", logging.ERROR, "f", 1, "it failed", None, (type(error), error, None))
+    commands._Handler().emit(failed)
+    [text] = written
+    assert text == "error: it failed\nLookupError: here"
