@@ -1,6 +1,7 @@
 """One run with results of every kind, the envelope that its pod signs, and ways to make wrong ones."""
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -121,6 +122,20 @@ class Signed:
 
     def envelope(self, payload=None) -> str:
         return seal(self.statement() if payload is None else payload, self.signer(), self.payload_type)
+
+
+def with_part(document: str | bytes, path, value) -> str:
+    """A JSON document with one part replaced, or removed by ``...``."""
+    changed = json.loads(document)
+    *above, last = path
+    part = changed
+    for step in above:
+        part = part[step]
+    if value is ...:
+        del part[last]
+    else:
+        part[last] = value
+    return json.dumps(changed)
 
 
 def seal(payload: bytes, signer: Credential, payload_type=statement.PAYLOAD_TYPE) -> str:

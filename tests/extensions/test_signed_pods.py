@@ -27,6 +27,13 @@ RUN = Run(
     ),
     spec={"steps": []},
 )
+PLAIN_RUN = Run(
+    namespace="prod",
+    name="r",
+    uid="u",
+    results=RUN.results[:1],
+    steps=(Step(name="s", container="step-s"),),
+)
 
 
 def tekton_pod(**spec):
@@ -176,14 +183,7 @@ def test_where_nothing_of_ours_delivers_a_container_of_its_own_signs(results_fro
 
 
 def test_a_plain_pod_is_signed_by_its_results_sidecar():
-    run = Run(
-        namespace="prod",
-        name="r",
-        uid="u",
-        results=RUN.results[:1],
-        steps=(Step(name="s", container="step-s"),),
-    )
-    pod = prepare(plain_pod(), run=run)
+    pod = prepare(plain_pod(), run=PLAIN_RUN)
     assert list(mounted(pod)) == [SIDECAR]
 
 
@@ -243,16 +243,9 @@ def test_a_results_sidecar_with_a_transport_that_the_signing_image_lacks_keeps_i
 
 
 def test_a_plain_pod_without_files_is_refused_where_results_must_verify_and_else_left_unsigned():
-    run = Run(
-        namespace="prod",
-        name="r",
-        uid="u",
-        results=RUN.results[:1],
-        steps=(Step(name="s", container="step-s"),),
-    )
     with pytest.raises(InputError, match=r'"termination-message".*no signer can read.*mark or off'):
-        prepare(plain_pod(), "termination-message", run=run)
-    pod = prepare(plain_pod(), "termination-message", run=run, policy="mark")
+        prepare(plain_pod(), "termination-message", run=PLAIN_RUN)
+    pod = prepare(plain_pod(), "termination-message", run=PLAIN_RUN, policy="mark")
     assert signing_container(pod) is None
     assert "resultsfw.dev/signed" not in pod["metadata"]["annotations"]
     assert not mounted(pod)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signing_harness import AT, DOMAIN, RUN, Signed, authority, bundle, key, seal
+from signing_harness import AT, DOMAIN, RUN, Signed, authority, bundle, key, seal, with_part
 
 from resultsfw.errors import SignatureError
 from resultsfw.signatures import (
@@ -29,16 +29,7 @@ LIMIT = 40_000
 
 def changed(path, value):
     """The envelope's text with one part replaced, or removed by ``...``."""
-    document = json.loads(TEXT)
-    *above, last = path
-    part = document
-    for step in above:
-        part = part[step]
-    if value is ...:
-        del part[last]
-    else:
-        part[last] = value
-    return json.dumps(document)
+    return with_part(TEXT, path, value)
 
 
 def refused(reason, text, match=None, *, limit=LIMIT, **how):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signing_harness import LOG, POD, RUN, VALUES, Signed, sha256
+from signing_harness import LOG, POD, RUN, VALUES, Signed, sha256, with_part
 
 from resultsfw import ARTIFACTS
 from resultsfw.errors import SignatureError
@@ -21,16 +21,7 @@ PAYLOAD = SIGNED.statement()
 
 def changed(path, value):
     """The statement with one part replaced, or removed by ``...``."""
-    document = json.loads(PAYLOAD)
-    *above, last = path
-    part = document
-    for step in above:
-        part = part[step]
-    if value is ...:
-        del part[last]
-    else:
-        part[last] = value
-    return json.dumps(document).encode()
+    return with_part(PAYLOAD, path, value).encode()
 
 
 def test_a_statement_has_what_the_signer_put_into_it():

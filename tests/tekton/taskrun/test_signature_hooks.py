@@ -12,6 +12,7 @@ from resultsfw.local.store import Store
 from resultsfw.status import VERIFIED
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun import completion
 from resultsfw.tekton.taskrun.offline import taskrun_from_pod
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 
@@ -250,3 +251,14 @@ def test_a_saved_run_that_is_judged_again_is_not_attested():
     assert is_done(judged.taskrun)
     assert not verifier.attested
     assert "annotations" not in judged.taskrun["status"]
+
+
+def test_without_an_extension_that_signs_no_status_is_assembled_for_it(monkeypatch):
+    assembled = []
+    monkeypatch.setattr(completion, "merge_patch", lambda *documents: assembled.append(documents))
+    harness = TaskRunHarness()
+    harness.start_pod()
+    harness.finish()
+    harness.reconcile()
+    assert is_done(harness.taskrun)
+    assert not assembled
