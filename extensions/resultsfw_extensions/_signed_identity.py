@@ -193,7 +193,7 @@ class Identity:
 
     def _fail(self, error: Exception) -> None:
         reason = str(error)[:_REASON_CHARACTERS] or type(error).__name__
-        if reason != self._reason:
+        if reason != self._reason and not self._closed:  # closed, it ends its stream itself
             log.warning("the SPIFFE Workload API at %s: %s; it is tried again", self.socket, reason)
         with self._changed:
             self._reason = reason
