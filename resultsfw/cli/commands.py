@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from resultsfw.cli import cluster_commands, file_commands
+from resultsfw.cli import cluster_commands, file_commands, run_command
 from resultsfw.errors import ClusterError, ResultsError
 
 __all__ = ["DEBUG", "FAILED", "INTERNAL", "INTERRUPTED", "REFUSED", "main", "resultsfw"]
@@ -107,7 +107,7 @@ def resultsfw() -> None:
 
 
 for _command in (
-    *(file_commands.run, file_commands.collect, file_commands.explain, file_commands.value),
+    *(run_command.run, file_commands.collect, file_commands.explain, file_commands.value),
     file_commands.verify,
     *(file_commands.backends, file_commands.new_backend, file_commands.new_extension),
     *(cluster_commands.controller, cluster_commands.doctor, cluster_commands.install),

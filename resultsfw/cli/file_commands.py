@@ -10,75 +10,18 @@ import click
 from resultsfw.cli.options import (
     LIST_STATUSES,
     NEW_STATUSES,
-    RUN_STATUSES,
     SAVED_STATUSES,
     VALUE_STATUSES,
     VERIFY_STATUSES,
     flag_options,
+    given_options,
     kubeconfig_options,
     output_option,
     saved_run_options,
 )
 from resultsfw.errors import InputError
 
-__all__ = ["backends", "collect", "explain", "new_backend", "new_extension", "run", "value", "verify"]
-
-
-@click.command(epilog=RUN_STATUSES, short_help="Run TaskRuns and PipelineRuns on this machine.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@flag_options
-@click.option(
-    "--workdir",
-    metavar="DIR",
-    help="Create volumes and logs below this directory.  [default: a temporary directory]",
-)
-@click.option(
-    "--claims",
-    metavar="DIR",
-    help="Keep PersistentVolumeClaims here: claim C of namespace N is DIR/N/C.  [default: a temporary "
-    "directory]",
-)
-@click.option("--keep", is_flag=True, help="Keep the working directory at the end, and print its path.")
-@click.option("--graph", metavar="SVG", help="Draw the PipelineRun with the results it passed to this file.")
-@click.option(
-    "--resolver",
-    "resolvers",
-    multiple=True,
-    type=click.Choice(["git", "http"]),
-    help="Allow this resolver to fetch Tasks, Pipelines and StepActions, whose Steps then run as your "
-    "processes; can be repeated.  [default: neither]",
-)
-@output_option("table", "json", "yaml")
-def run(
-    files: tuple[str, ...],
-    *,
-    output: str,
-    workdir: str | None,
-    claims: str | None,
-    keep: bool,
-    graph: str | None,
-    resolvers: tuple[str, ...],
-    **flags: str | None,
-) -> int:
-    """Run the TaskRuns and PipelineRuns in the FILEs on this machine: Steps as processes, no images.
-
-    A FILE is a YAML or JSON manifest; "-" is standard input. The files contain everything that a run uses:
-    Tasks, Pipelines and StepActions that it refers to by name or by the resolver "cluster", ConfigMaps,
-    Secrets, ServiceAccounts and PersistentVolumeClaims. The ConfigMaps "feature-flags" and
-    "config-defaults" are applied.
-    """
-    from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
-
-    return run_files(
-        files,
-        flags=_given_options(flags),
-        output=output,
-        workdir=workdir,
-        claims=claims,
-        keep=keep,
-        graph=graph,
-        resolvers=resolvers,
-    )
+__all__ = ["backends", "collect", "explain", "new_backend", "new_extension", "value", "verify"]
 
 
 @click.command(epilog=SAVED_STATUSES, short_help="Print the status that a saved TaskRun should have.")
@@ -131,7 +74,7 @@ def value(file: str, name: str, output: str | None, cluster: bool, **given: Any)
 
     kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
     access = Access(cluster or bool(kubeconfig or context), kubeconfig, context)
-    return print_value(file, name, flags=_given_options(given), output=output, access=access)
+    return print_value(file, name, flags=given_options(given), output=output, access=access)
 
 
 @click.command(epilog=VERIFY_STATUSES, short_help="Verify saved TaskRuns by their signatures.")
@@ -235,16 +178,6 @@ def new_extension(name: str, into: str) -> int:
     return write_project(EXTENSION, name, into=into)
 
 
-def _given_options(flags: dict[str, Any]) -> Any:
-    from resultsfw.cli.settings import Given  # noqa: PLC0415 - see above
-
-    return Given(
-        file=flags["feature_flags"],
-        results_from=flags["results_from"],
-        max_result_size=flags["max_result_size"],
-    )
-
-
 def _read_saved(saved: dict[str, Any]) -> Any:
     from resultsfw.cli.saved import Saved  # noqa: PLC0415 - see above
 
@@ -256,4 +189,4 @@ def _read_saved(saved: dict[str, Any]) -> Any:
         if container in logs:
             raise InputError(f'--log names container "{container}" twice', subject="--log")
         logs[container] = file
-    return Saved(taskrun=saved["taskrun"], pod=saved["pod"], logs=logs, flags=_given_options(saved))
+    return Saved(taskrun=saved["taskrun"], pod=saved["pod"], logs=logs, flags=given_options(saved))

@@ -20,6 +20,7 @@ __all__ = [
     "combined",
     "connection_options",
     "flag_options",
+    "given_options",
     "image_options",
     "kubeconfig_options",
     "log_level_option",
@@ -183,3 +184,14 @@ cluster_options = combined(
     ),
     image_options,
 )
+
+
+def given_options(flags: dict[str, Any]) -> Any:
+    """Return the `Given` of the values of `flag_options`."""
+    from resultsfw.cli.settings import Given  # noqa: PLC0415 - the settings are for commands that use flags
+
+    return Given(
+        file=flags["feature_flags"],
+        results_from=flags["results_from"],
+        max_result_size=flags["max_result_size"],
+    )
