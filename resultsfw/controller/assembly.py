@@ -79,7 +79,8 @@ class Assembly:
         reflectors: In the order in which they start: PipelineRuns before their TaskRuns, and these before
             their pods, because whose a TaskRun or pod is decides how much of it is cached.
         customruns: Watches CustomRuns, where the server has them.
-        configmaps: The reflector of Tekton's ConfigMaps, one of ``reflectors``.
+        feature_flags: The reflector of the ConfigMap of that name, one of ``reflectors``: it starts after
+            those of Tekton's other ConfigMaps, so that the first flags in effect have their keys.
         flags: The flags in effect.
         taskruns: Reconciles TaskRuns.
         pipelineruns: Reconciles PipelineRuns.
@@ -90,7 +91,7 @@ class Assembly:
     cluster: KubeCluster
     reflectors: tuple[Reflector, ...]
     customruns: OptionalWatch
-    configmaps: Reflector
+    feature_flags: Reflector
     flags: LiveFlags
     taskruns: TaskRunController
     pipelineruns: PipelineRunController
@@ -279,14 +280,19 @@ def assemble(
         adapt=partial(usable_settings, cluster),
         on_unusable_plugin=on_unusable_plugin,
     )
-    configmaps = Reflector(
-        connection,
-        CONFIG_MAPS,
-        namespace=options.namespace,
-        on_change=partial(_on_configmap, flags),
-        on_restart=lambda *_: restarted.labels("configmaps").inc(),
-        transform=trim_configmap,
-    )
+    # One watch for each: Kubernetes grants the watch of a ConfigMap by its name only if it selects that name.
+    configmaps = [
+        Reflector(
+            connection,
+            CONFIG_MAPS,
+            namespace=options.namespace,
+            name=name,
+            on_change=partial(_on_configmap, flags),
+            on_restart=lambda *_: restarted.labels("configmaps").inc(),
+            transform=trim_configmap,
+        )
+        for name in (*OTHERS, CONFIG_MAP)
+    ]
     taskrun_controller = TaskRunController(
         taskrun_index,
         pods,
@@ -304,17 +310,17 @@ def assemble(
         record_result=metrics.count_pipelinerun_reconcile,
         threads=_PIPELINERUN_THREADS,
     )
-    reflectors = (configmaps, pipelineruns, taskruns, pods)
-    for reflector in (*reflectors, customruns):
+    for reflector in (pipelineruns, taskruns, pods, customruns):
         metrics.watch_unreadable(reflector.kind.plural, partial(len, reflector.unreadable))
+    metrics.watch_unreadable(CONFIG_MAPS.plural, lambda: sum(len(each.unreadable) for each in configmaps))
     metrics.watch_pipelineruns(
         lambda: len(pipelinerun_queue), lambda: len(pipelinerun_index) if is_leader() else 0
     )
     return Assembly(
         cluster=cluster,
-        reflectors=reflectors,
+        reflectors=(*configmaps, pipelineruns, taskruns, pods),
         customruns=OptionalWatch(customruns, partial(cluster.serves, CUSTOMRUNS)),
-        configmaps=configmaps,
+        feature_flags=configmaps[-1],
         flags=flags,
         taskruns=taskrun_controller,
         pipelineruns=pipelinerun_controller,

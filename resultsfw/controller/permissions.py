@@ -1,9 +1,10 @@
 """List the permissions that the controller and its plugins need, and the manifest that grants each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
+from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS
 from resultsfw.controller.manifests import BACKENDS, backends_with_rights, has_manifests
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
@@ -29,6 +30,7 @@ from resultsfw.types import Permission
 
 __all__ = [
     "BASE",
+    "LEASE",
     "backend_permissions",
     "command_to_grant",
     "controller_permissions",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+
+LEASE: Final = "resultsfw-controller"
+"""Name of the Lease by which the replicas elect a leader."""
 
 BASE: Final = "kubectl apply -k config/"
 COSCHEDULING: Final = (
@@ -54,50 +59,65 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
         namespace: Of the ConfigMap ``feature-flags``.
         lease_namespace: Of the Lease; ``None`` without leader election.
     """
-    table: list[tuple[str, Kind, str, str, str]] = [
-        *((verb, TASKRUNS, "", "", "to watch TaskRuns") for verb in ("get", "list", "watch")),
-        ("create", TASKRUNS, "", "", "to create the TaskRuns of a PipelineRun"),
-        *((verb, CUSTOMRUNS, "", "", "to watch CustomRuns") for verb in ("get", "list", "watch")),
-        ("create", CUSTOMRUNS, "", "", "to create the CustomRuns of custom tasks"),
-        ("patch", CUSTOMRUNS, "", "", "to cancel CustomRuns"),
-        ("patch", TASKRUNS, "", "", "to stamp TaskRuns with their backend, and to cancel them"),
-        ("patch", TASKRUNS, "status", "", "to write the status of TaskRuns"),
-        ("update", TASKRUNS, "finalizers", "", "to set owner references of pods"),
-        *((verb, PIPELINERUNS, "", "", "to watch PipelineRuns") for verb in ("get", "list", "watch")),
-        ("create", PIPELINERUNS, "", "", "to create the child PipelineRuns of Pipelines in Pipelines"),
-        ("patch", PIPELINERUNS, "", "", "to label a PipelineRun with its Pipeline, and to cancel a child"),
-        ("patch", PIPELINERUNS, "status", "", "to write the status of PipelineRuns"),
-        ("update", PIPELINERUNS, "finalizers", "", "to set owner references of TaskRuns"),
-        ("get", TASKS, "", "", "to read the Task of a taskRef"),
-        ("get", STEP_ACTIONS, "", "", "to read the StepAction of a Step's ref"),
-        ("get", PIPELINES, "", "", "to read the Pipeline of a pipelineRef"),
-        ("list", VERIFICATION_POLICIES, "", "", "to see whether what resolvers find must be signed"),
+    table: list[tuple[str, Kind, str, str]] = [
+        *((verb, TASKRUNS, "", "to watch TaskRuns") for verb in ("get", "list", "watch")),
+        ("create", TASKRUNS, "", "to create the TaskRuns of a PipelineRun"),
+        *((verb, CUSTOMRUNS, "", "to watch CustomRuns") for verb in ("get", "list", "watch")),
+        ("create", CUSTOMRUNS, "", "to create the CustomRuns of custom tasks"),
+        ("patch", CUSTOMRUNS, "", "to cancel CustomRuns"),
+        ("patch", TASKRUNS, "", "to stamp TaskRuns with their backend, and to cancel them"),
+        ("patch", TASKRUNS, "status", "to write the status of TaskRuns"),
+        ("update", TASKRUNS, "finalizers", "to set owner references of pods"),
+        *((verb, PIPELINERUNS, "", "to watch PipelineRuns") for verb in ("get", "list", "watch")),
+        ("create", PIPELINERUNS, "", "to create the child PipelineRuns of Pipelines in Pipelines"),
+        ("patch", PIPELINERUNS, "", "to label a PipelineRun with its Pipeline, and to cancel a child"),
+        ("patch", PIPELINERUNS, "status", "to write the status of PipelineRuns"),
+        ("update", PIPELINERUNS, "finalizers", "to set owner references of TaskRuns"),
+        ("get", TASKS, "", "to read the Task of a taskRef"),
+        ("get", STEP_ACTIONS, "", "to read the StepAction of a Step's ref"),
+        ("get", PIPELINES, "", "to read the Pipeline of a pipelineRef"),
+        ("list", VERIFICATION_POLICIES, "", "to see whether what resolvers find must be signed"),
         *(
-            (verb, RESOLUTION_REQUESTS, "", "", "to ask Tekton's resolvers, and to watch their answers")
+            (verb, RESOLUTION_REQUESTS, "", "to ask Tekton's resolvers, and to watch their answers")
             for verb in ("get", "list", "watch", "create")
         ),
-        *((verb, PODS, "", "", "to watch pods") for verb in ("get", "list", "watch")),
-        ("create", PODS, "", "", "to run Steps"),
-        ("patch", PODS, "", "", "to mark a pod as ready, and to terminate it"),
-        ("delete", PODS, "", "", "to delete the pods of cancelled TaskRuns"),
-        ("create", CLAIMS, "", "", "for workspaces with a volumeClaimTemplate"),
-        ("create", CONFIG_MAPS, "", "", "for parameters that exceed the size of a pod"),
-        ("get", SERVICE_ACCOUNTS, "", "", "to find the Secrets that Steps get as credentials"),
-        ("get", SECRETS, "", "", "to find those annotated for git or docker, and to look up images"),
-        ("create", EVENTS, "", "", "to write Events at the start and end of a run"),
+        *((verb, PODS, "", "to watch pods") for verb in ("get", "list", "watch")),
+        ("create", PODS, "", "to run Steps"),
+        ("patch", PODS, "", "to mark a pod as ready, and to terminate it"),
+        ("delete", PODS, "", "to delete the pods of cancelled TaskRuns"),
+        ("create", CLAIMS, "", "for workspaces with a volumeClaimTemplate"),
+        ("create", CONFIG_MAPS, "", "for parameters that exceed the size of a pod"),
+        ("get", SERVICE_ACCOUNTS, "", "to find the Secrets that Steps get as credentials"),
+        ("get", SECRETS, "", "to find those annotated for git or docker, and to look up images"),
+        ("create", EVENTS, "", "to write Events at the start and end of a run"),
+    ]
+    return [
         *(
-            (verb, CONFIG_MAPS, "", namespace, "to watch the feature flags")
+            RequiredPermission(verb=verb, kind=kind, subresource=subresource, why=why, fix=BASE)
+            for verb, kind, subresource, why in table
+        ),
+        *(
+            RequiredPermission(
+                verb=verb,
+                kind=CONFIG_MAPS,
+                namespace=namespace,
+                name=name,
+                why="to watch the flags",
+                fix=BASE,
+            )
+            for name in (CONFIG_MAP, *OTHERS)
             for verb in ("get", "list", "watch")
         ),
+        *(_lease_permissions(lease_namespace) if lease_namespace is not None else ()),
     ]
-    if lease_namespace is not None:
-        table += [
-            (verb, LEASES, "", lease_namespace, "to elect a leader") for verb in ("get", "create", "patch")
-        ]
-    return [
-        RequiredPermission(verb=verb, kind=kind, subresource=sub, namespace=where, why=why, fix=BASE)
-        for verb, kind, sub, where, why in table
-    ]
+
+
+def _lease_permissions(namespace: str) -> Iterator[RequiredPermission]:
+    """Yield the permissions for leader election; Kubernetes grants no creation by name."""
+    for verb, name in (("get", LEASE), ("create", ""), ("patch", LEASE)):
+        yield RequiredPermission(
+            verb=verb, kind=LEASES, namespace=namespace, name=name, why="to elect a leader", fix=BASE
+        )
 
 
 def command_to_grant(name: str) -> str:

@@ -16,7 +16,7 @@ from resultsfw.controller.assembly import assemble
 from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.options import Options
-from resultsfw.controller.permissions import controller_permissions
+from resultsfw.controller.permissions import LEASE, controller_permissions
 from resultsfw.kube import LeaderElector, connect
 from resultsfw.operations.access import missing_permissions
 from resultsfw.operations.logs import set_up
@@ -27,7 +27,6 @@ __all__ = ["Process", "run_process"]
 
 log = logging.getLogger(__name__)
 
-LEASE: Final = "resultsfw-controller"
 
 REFUSED: Final = 2
 """Exit status if a plugin that the flags select cannot be used: that of invalid input."""
@@ -133,7 +132,7 @@ class Process:
                 reflector.start()
                 reflector.synced.wait()
                 if (
-                    reflector is self._parts.configmaps
+                    reflector is self._parts.feature_flags
                     and reflector.get(self._options.namespace, CONFIG_MAP) is None
                 ):
                     self._parts.flags.on_feature_flags(None)

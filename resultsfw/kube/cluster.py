@@ -202,8 +202,18 @@ class KubeCluster:
         resources = listed if isinstance(listed, list) else []
         return any(isinstance(entry, dict) and entry.get("name") == kind.plural for entry in resources)
 
-    def can(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
-        """Return whether the user may do that in a namespace; ``None`` or "": in all namespaces."""
+    def can(
+        self, verb: str, kind: Kind, namespace: str | None, subresource: str = "", *, name: str = ""
+    ) -> bool:
+        """Return whether the user may do that.
+
+        Args:
+            verb: As RBAC has it.
+            kind: Of the objects.
+            namespace: Where; ``None`` or "": in all namespaces.
+            subresource: Of the kind.
+            name: Of the only object in question; "": any.
+        """
         asked = {
             "verb": verb,
             "group": kind.group,
@@ -211,6 +221,7 @@ class KubeCluster:
             "resource": kind.plural,
             "subresource": subresource,
             "namespace": namespace or "",
+            "name": name,
         }
         review = self.create(ACCESS_REVIEWS, {"spec": {"resourceAttributes": asked}})
         status = review.get("status")

@@ -53,20 +53,25 @@ class Event(NamedTuple):
 
 
 def list_pages(
-    connection: Connection, kind: Kind, namespace: str | None, label_selector: str, *, limit: int = PAGE
+    connection: Connection,
+    kind: Kind,
+    namespace: str | None,
+    label_selector: str,
+    *,
+    name: str = "",
+    limit: int = PAGE,
 ) -> Iterator[tuple[list[Object], str]]:
     """Yield the objects page by page, each page with the resourceVersion of the whole list.
 
-    Objects are decoded by `resultsfw.kube.decoding.decode_list`.
+    Objects are decoded by `resultsfw.kube.decoding.decode_list`. With ``name``, only the object of that name
+    is listed: Kubernetes authorizes such a list by ``resourceNames``.
 
     Raises:
         GoneError: The next page has expired: list again.
         ClusterError: The server refused, is transport_error, or sends no list, or an endless one.
     """
-    subject = describe(kind, namespace)
-    query: dict[str, Any] = {"limit": limit}
-    if label_selector:
-        query["labelSelector"] = label_selector
+    subject = describe(kind, namespace, name)
+    query: dict[str, Any] = {"limit": limit, **_selectors(label_selector, name)}
     count, empty = 0, 0
     while True:
         items, version, following = _page(connection, kind, namespace, query)
@@ -78,6 +83,11 @@ def list_pages(
         if following == query.get("continue") or empty > _MAX_EMPTY_PAGES or count > _MAX_OBJECTS:
             raise UnavailableError(f"the list does not end: {count} objects so far", subject=subject)
         query["continue"] = following
+
+
+def _selectors(label_selector: str, name: str) -> dict[str, str]:
+    selectors = {"labelSelector": label_selector, "fieldSelector": name and f"metadata.name={name}"}
+    return {key: selector for key, selector in selectors.items() if selector}
 
 
 def _page(
@@ -118,6 +128,7 @@ def open_watch(
     label_selector: str,
     version: str,
     *,
+    name: str = "",
     silence: float,
 ) -> Response:
     """Open the watch of all changes after a resourceVersion.
@@ -128,6 +139,7 @@ def open_watch(
         namespace: ``None``: all.
         label_selector: As the API reads it.
         version: The resourceVersion.
+        name: Of the only object to watch; "": all.
         silence: Seconds without a byte after which reading fails.
 
     Raises:
@@ -139,13 +151,12 @@ def open_watch(
         "resourceVersion": version,
         "allowWatchBookmarks": "true",
         "timeoutSeconds": random.randint(*_WATCH_SECONDS),  # noqa: S311 - spreads load
+        **_selectors(label_selector, name),
     }
-    if label_selector:
-        query["labelSelector"] = label_selector
     return connection.open(
         "GET",
         collection_path(kind, namespace),
-        subject=describe(kind, namespace),
+        subject=describe(kind, namespace, name),
         query=query,
         timeouts=(5, silence),
         limited=False,

@@ -69,6 +69,7 @@ class Reflector:
         connection: The way to the server.
         kind: The kind of the objects.
         namespace: ``None``: all.
+        name: Of the only object to watch; "": all. See `resultsfw.kube.list_watch.list_pages`.
         label_selector: As the API reads it.
         wider_selector: Replaces ``label_selector`` once only this one fits an object of ours:
             an object that a request of this process returned, or that left the watch by a change of labels.
@@ -91,6 +92,7 @@ class Reflector:
         kind: Kind,
         *,
         namespace: str | None = None,
+        name: str = "",
         label_selector: str = "",
         wider_selector: str = "",
         on_change: Callable[[str, Object], None],
@@ -102,6 +104,7 @@ class Reflector:
     ) -> None:
         self.kind = kind
         self.namespace = namespace
+        self.name = name
         self.synced = threading.Event()
         self.unreadable: dict[Key, str] = {}
         self._connection = connection
@@ -113,7 +116,7 @@ class Reflector:
         self._is_foreign = is_foreign
         self._silence = silence
         self._page = page
-        self._about = describe(kind, namespace)
+        self._about = describe(kind, namespace, name)
         self._lock = threading.Lock()
         self._entries: dict[Key, CacheEntry] = {}
         self._stale: set[Key] = set()
@@ -188,7 +191,11 @@ class Reflector:
         metadata = obj["metadata"]
         key, version = key_of(obj), metadata.get("resourceVersion", "")
         self._widen_for(obj)
-        selected = self.namespace in (None, key[0]) and matches_selector(self._selector, obj)
+        selected = (
+            self.namespace in (None, key[0])
+            and self.name in ("", key[1])
+            and matches_selector(self._selector, obj)
+        )
         answer = None
         if selected:
             answer = entry(self._transformed(obj), compress=self._compress, notified=False)
@@ -263,7 +270,10 @@ class Reflector:
     def _list(self) -> None:
         fresh: dict[Key, CacheEntry] = {}
         version, selector = "", self._selector
-        for items, at in list_pages(self._connection, self.kind, self.namespace, selector, limit=self._page):
+        pages = list_pages(
+            self._connection, self.kind, self.namespace, selector, name=self.name, limit=self._page
+        )
+        for items, at in pages:
             version = version or at
             for item in items:
                 fresh[key_of(item)] = entry(self._transformed(item), compress=True, notified=True)
@@ -291,6 +301,7 @@ class Reflector:
             self.namespace,
             self._selector,
             self._version,
+            name=self.name,
             silence=self._silence,
         )
         with self._lock:

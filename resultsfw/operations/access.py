@@ -13,8 +13,10 @@ __all__ = ["AccessChecker", "Finding", "RequiredPermission", "check_access", "mi
 class AccessChecker(Protocol):
     """Answers SelfSubjectAccessReviews, as a `Cluster` of an API server does."""
 
-    def can(self, verb: str, kind: Kind, namespace: str, subresource: str = "", /) -> bool:
-        """Return whether the identity in use may do that; namespace "" means in all namespaces.
+    def can(self, verb: str, kind: Kind, namespace: str, subresource: str = "", /, *, name: str = "") -> bool:
+        """Return whether the identity in use may do that.
+
+        A namespace "" means in all namespaces, a name "" to any object.
 
         Raises:
             ClusterError: The API server did not answer the question.
@@ -31,6 +33,7 @@ class RequiredPermission:
         kind: Of the objects.
         subresource: Of the kind; "" for none.
         namespace: Where it is needed; "" for all namespaces.
+        name: Of the only object for which it is needed; "" for any.
         why: What it is needed for, as the rest of a sentence: "to create pods".
         fix: The command that grants it.
     """
@@ -39,6 +42,7 @@ class RequiredPermission:
     kind: Kind
     subresource: str = ""
     namespace: str = ""
+    name: str = ""
     why: str
     fix: str
 
@@ -46,8 +50,9 @@ class RequiredPermission:
     def what(self) -> str:
         """The permission as RBAC names it: "get pods/log"."""
         resource = f"{self.kind.plural}.{self.kind.group}" if self.kind.group else self.kind.plural
-        name = f"{resource}/{self.subresource}" if self.subresource else resource
-        return f"{self.verb} {name}" + (f" in {self.namespace}" if self.namespace else "")
+        path = "/".join(filter(None, (resource, self.subresource)))
+        named = f" {self.name}" if self.name else ""
+        return f"{self.verb} {path}{named}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,11 @@ def check_access(cluster: AccessChecker, permissions: Iterable[RequiredPermissio
     for permission in permissions:
         try:
             well: bool | None = cluster.can(
-                permission.verb, permission.kind, permission.namespace, permission.subresource
+                permission.verb,
+                permission.kind,
+                permission.namespace,
+                permission.subresource,
+                name=permission.name,
             )
             detail = permission.why if well else f"not allowed, but needed {permission.why}"
         except ClusterError as error:

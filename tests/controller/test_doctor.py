@@ -27,6 +27,7 @@ class Fake:
 
     def __init__(self, flags=None):
         self.denied = set()
+        self.asked = set()
         self.objects = {
             ("configmaps", "feature-flags"): {"data": flags or {}},
             **{
@@ -51,7 +52,8 @@ class Fake:
             raise self.nodes
         return self.nodes
 
-    def can(self, verb, kind, _namespace, subresource=""):
+    def can(self, verb, kind, _namespace, subresource="", *, name=""):
+        self.asked.add((verb, kind.plural, name))
         if isinstance(self.denied, Exception):
             raise self.denied
         return f"{verb} {kind.plural}" + (f"/{subresource}" if subresource else "") not in self.denied
@@ -188,11 +190,27 @@ def test_a_missing_or_changed_admission_policy_is_reported_with_its_manifest(bac
 def test_a_permission_that_cannot_be_checked_is_unknown():
     cluster = Fake()
 
-    def can(*_):
+    def can(*_, **_name):
         raise UnavailableError("no")
 
     cluster.can = can
     assert not bad(examine(cluster))
+
+
+def test_configmaps_and_the_lease_are_asked_for_by_name():
+    cluster = Fake()
+    found = examine(cluster)
+    names = {"feature-flags", "config-defaults", "config-events", "config-spire"}
+    watched = {(verb, "configmaps", name) for verb in ("get", "list", "watch") for name in names}
+    lease = {
+        ("get", "leases", permissions.LEASE),
+        ("patch", "leases", permissions.LEASE),
+        ("create", "leases", ""),
+    }
+    assert watched | lease == {right for right in cluster.asked if right[1] in ("configmaps", "leases")} - {
+        ("create", "configmaps", "")
+    }
+    assert any(finding.what == "watch configmaps config-spire in ns" for finding in found)
 
 
 def test_without_leader_election_no_lease_is_needed():
@@ -379,7 +397,7 @@ def test_every_permission_can_be_checked():
     assert len({need.what for need in needs}) == len(needs)
     assert [(need.verb, need.namespace) for need in needs if need.kind == CONFIG_MAPS] == [
         ("create", ""),
-        *((verb, "ns") for verb in ("get", "list", "watch")),
+        *((verb, "ns") for _ in range(4) for verb in ("get", "list", "watch")),
     ]
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,15 +47,16 @@ def is_of_pods(role):
 
 
 def granted(objects):
-    """Every right that the roles among the objects grant the controller, as (namespace, verb, resource)."""
+    """Every right that the roles grant the controller, as (namespace, verb, resource, name or "")."""
     found = []
     for item in objects:
         if item["kind"] in ("Role", "ClusterRole") and not is_of_pods(item):
             for rule in item["rules"]:
-                assert not rule.keys() - {"apiGroups", "resources", "verbs"}
+                assert not rule.keys() - {"apiGroups", "resources", "resourceNames", "verbs"}
                 found += [
-                    (item["metadata"].get("namespace", ""), verb, f"{resource}.{group}".rstrip("."))
+                    (item["metadata"].get("namespace", ""), verb, f"{resource}.{group}".rstrip("."), name)
                     for verb in rule["verbs"]
+                    for name in rule.get("resourceNames", [""])
                     for resource in rule["resources"]
                     for group in rule["apiGroups"]
                 ]
@@ -69,6 +71,7 @@ def needed(needs):
             need.kind.plural
             + (f"/{need.subresource}" if need.subresource else "")
             + (f".{need.kind.group}" if need.kind.group else ""),
+            need.name,
         )
         for need in needs
     ]
@@ -82,7 +85,20 @@ def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
     """Guarantee 8: least privilege."""
     rights = granted(load(""))
     assert len(set(rights)) == len(rights)
-    assert set(rights) == set(needed(permissions.controller_permissions("tekton-pipelines", "resultsfw")))
+    needs = permissions.controller_permissions("", "resultsfw")
+    assert set(rights) == set(needed(needs))
+
+
+def test_configmaps_and_the_lease_are_granted_by_name():
+    """Guarantee 8: least privilege. Nothing of ours is in Tekton's namespace."""
+    rights = [
+        right for right in granted(load("")) if right[2] in ("configmaps", "leases.coordination.k8s.io")
+    ]
+    assert {right for right in rights if not right[3]} == {
+        ("", "create", "configmaps", ""),
+        ("resultsfw", "create", "leases.coordination.k8s.io", ""),
+    }
+    assert {item["metadata"].get("namespace", "resultsfw") for item in load("")} == {"resultsfw"}
 
 
 def test_log_access_is_an_opt_in_role_that_grants_what_the_backend_declares():
@@ -107,7 +123,8 @@ def test_without_the_right_only_a_mode_chosen_on_purpose_stays(mode, left):
     """``workspaces`` is what Tekton's own ConfigMap says; an install without the right must go on."""
 
     class Server:
-        def can(self, _verb, kind, _namespace, _subresource=""):
+        def can(self, _verb, kind, _namespace, _subresource="", *, name=""):
+            assert not name
             return kind.kind != "StatefulSet"
 
     settings, lines = permissions.usable_settings(Server(), settings_of({"coschedule": mode}, {}))
@@ -186,7 +203,7 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
 def test_the_opt_in_role_of_the_results_server_grants_only_get_of_taskruns():
     """Guarantee 8: least privilege."""
     objects = load(RUN_CHECKS)
-    assert granted(objects) == [("", "get", "taskruns.tekton.dev")]
+    assert granted(objects) == [("", "get", "taskruns.tekton.dev", "")]
     [role] = of_kind(objects, "ClusterRole")
     [binding] = of_kind(objects, "ClusterRoleBinding")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
@@ -249,6 +266,36 @@ def test_loaded_manifests_equal_what_kubectl_applies(folder):
         ]
     key = lambda item: (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])  # noqa: E731
     assert sorted(load(folder), key=key) == sorted(documents, key=key)
+
+
+OVERLAY = """
+namespace: team-x
+namePrefix: x-
+resources: [config]
+"""
+
+
+def test_an_overlay_moves_everything_to_a_namespace_and_renames_it(tmp_path):
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl")
+    shutil.copytree(CONFIG, tmp_path / "config")
+    (tmp_path / "kustomization.yaml").write_text(OVERLAY)
+    built = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    objects = list(yaml.safe_load_all(built.stdout))
+    account = {"kind": "ServiceAccount", "name": "x-resultsfw-controller", "namespace": "team-x"}
+    for item in objects:
+        assert item["metadata"].get("namespace", "team-x") == "team-x"
+        assert item["metadata"]["name"].startswith("x-") or item["kind"] == "Namespace"
+        assert item.get("subjects", [account]) == [account]
+    assert "namespace: resultsfw" not in built.stdout
+    assert "tekton-pipelines" not in built.stdout
+    [variable] = [
+        env
+        for deployment in of_kind(objects, "Deployment")
+        for env in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        if env["name"] == "POD_NAMESPACE"
+    ]
+    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
 
 
 def test_the_component_replaces_the_results_servers_volume_by_a_database(tmp_path):
@@ -322,7 +369,13 @@ def test_every_object_has_its_namespace_and_label():
             "ValidatingAdmissionPolicyBinding",
         )
         assert ("namespace" in item["metadata"]) is (item["kind"] not in cluster_wide)
-        assert item["metadata"]["labels"]["app.kubernetes.io/part-of"] == "resultsfw"
+        labels = item["metadata"]["labels"]
+        assert {key for key in labels if key.startswith("app.")} == {
+            f"app.kubernetes.io/{key}"
+            for key in ("name", "instance", "version", "component", "part-of", "managed-by")
+        }
+        assert labels["app.kubernetes.io/part-of"] == "resultsfw"
+        assert labels["app.kubernetes.io/version"] == version("resultsfw")
 
 
 def test_the_deployment_conforms_to_the_restricted_pod_security_level():
@@ -347,14 +400,12 @@ def test_the_deployments_options_are_options():
     (deployment,) = of_kind(plan_of(choices).applied, "Deployment")
     command, *arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     with resultsfw.commands[command].make_context(command, arguments) as context:
-        assert context.params["lease_namespace"] == "resultsfw"
+        assert context.params["lease_namespace"] == "$(POD_NAMESPACE)"
         assert context.params["namespace"] == "other"
         assert (context.params["sidecar_image"], context.params["nop_image"]) == ("s", "n")
 
 
 def test_all_manifests_have_the_same_image_version():
-    from importlib.metadata import version  # noqa: PLC0415
-
     (deployment,) = of_kind(load(""), "Deployment")
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == f"resultsfw/controller:{version('resultsfw')}"

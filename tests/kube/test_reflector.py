@@ -51,6 +51,17 @@ def test_namespace_and_selector_are_sent_to_the_server(server, told, reflect):
     assert names(reflector) == ["a", "e"]
 
 
+def test_one_object_is_listed_and_watched_by_its_name(server, told, reflect):
+    """As Kubernetes authorizes by ``resourceNames``."""
+    reflector = reflect(namespace="ns", name="a")
+    reflector.put_if_newer({"metadata": {"namespace": "ns", "name": "b", "resourceVersion": "999"}})
+    assert not reflector.holds("ns", "b")
+    server.put("pods", "ns", "a")
+    told.wait(lambda: "a" in told.objects)
+    assert {asked.query["fieldSelector"] for asked in server.asked} == {"metadata.name=a"}
+    assert len({asked.query.get("watch") for asked in server.asked}) == 2
+
+
 def test_a_returned_object_is_a_copy(server, told, reflect):
     server.put("pods", "ns", "a", spec={"x": [1]})
     reflector = reflect()
