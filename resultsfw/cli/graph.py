@@ -1,33 +1,66 @@
-"""Draw a PipelineRun as SVG: its Tasks in their order, and the results they passed on with their bytes."""
+"""Draw a PipelineRun as SVG: its Tasks in their order, the bytes of their results, and where those were used.
 
-from collections.abc import Iterator, Mapping, Sequence
+The picture needs no fonts, scripts or style sheets, and of SVG only what simple viewers know. Its classes let
+a page that contains it choose other colours.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
-from xml.sax.saxutils import escape, quoteattr
 
 from resultsfw.cli import show
+from resultsfw.cli.graph_data import Graph, Outcome, Passed, ResultRow, TaskNode, graph_data
+from resultsfw.cli.graph_layout import Box, Layout, Link, Point, place
+from resultsfw.cli.markup import Element, abbreviate, as_svg, element, text_width
 from resultsfw.cluster import Object
-from resultsfw.tekton.pipelinerun.child_statuses import children_of
-from resultsfw.tekton.pipelinerun.dag import graph_of, refs_of
-from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 
-__all__ = ["draw"]
+__all__ = ["draw", "picture"]
 
-_BOX_WIDTH: Final = 190
-_BOX_HEIGHT: Final = 50
-_COLUMN_GAP: Final = 190
-_ROW_GAP: Final = 34
 _MARGIN: Final = 24
-_LINE_HEIGHT: Final = 15
-_CHARACTERS: Final = 24
-"""Characters of a name that fit into a box or onto an edge."""
+_GAP: Final = 90
+"""Between columns, for the lines."""
+_FINALLY_GAP: Final = 130
+_PANEL_MARGIN: Final = 14
+_PADDING: Final = 12
+_HEAD: Final = 46
+"""Height of a box without results: name and outcome."""
+_ROW: Final = 18
+_FOOT: Final = 9
+_NAME_SIZE: Final = 13
+_TEXT_SIZE: Final = 12
+_TITLE_SIZE: Final = 16
+_TITLE: Final = 68
+"""Height of the heading of the picture."""
+_MIN_WIDTH: Final = 110
+_MAX_WIDTH: Final = 320
+"""Of the texts in a box."""
+_SIZE_WIDTH: Final = 130
+"""Of the bytes of a result, at most."""
+_BETWEEN: Final = 16
+"""Between a result's name and its bytes."""
+_ARROW: Final = 7
+_DOT: Final = 3
+_SAMPLE: Final = 34
+"""Length of a line in the legend."""
+_RESULTS: Final = "results of the PipelineRun"
 
-_GREY: Final = "#9e9e9e"
-_GREEN: Final = "#2e7d32"
-_RED: Final = "#c62828"
-_YELLOW: Final = "#f9a825"
-
-Point = tuple[int, int]
-"""Upper left corner of a Task's box."""
+_PAPER: Final = "#ffffff"
+_PANEL: Final = "#f3f5f7"
+_INK: Final = "#1f2328"
+_MUTED: Final = "#59636e"
+_FAINT: Final = "#818b98"
+_COLOURS: Final = {
+    Outcome.SUCCEEDED: "#1a7f37",
+    Outcome.FAILED: "#cf222e",
+    Outcome.RUNNING: "#9a6700",
+    Outcome.SKIPPED: _MUTED,
+    Outcome.NOT_STARTED: _MUTED,
+}
+_DASHES: Final = {Passed.USED: "", Passed.UNUSED: "7 4", Passed.ORDER: "1.5 4"}
+_MEANINGS: Final = {
+    Passed.USED: "a result that was used",
+    Passed.UNUSED: "a result that was not used: it was not written, or the Task did not start",
+    Passed.ORDER: "order only",
+}
 
 
 def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
@@ -35,147 +68,317 @@ def draw(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> str:
 
     Args:
         pipelinerun: With its status.
-        taskruns: The TaskRuns of the PipelineRun.
+        taskruns: The TaskRuns of the PipelineRun, and other runs that it made.
     """
-    status = pipelinerun["status"]
-    spec = status["pipelineSpec"]
-    by_name = {taskrun["metadata"]["name"]: taskrun for taskrun in taskruns}
-    by_task: dict[str, list[Object]] = {}
-    for child in children_of(status):
-        if child["name"] in by_name:
-            by_task.setdefault(child["pipelineTaskName"], []).append(by_name[child["name"]])
-    skipped = {task["name"]: task["reason"] for task in status.get("skippedTasks") or ()}
-    corners = _layout(spec)
-    bottom = max((y for _, y in corners.values()), default=0) + _BOX_HEIGHT
-    edges, bottom = _edges(list(_dependencies(spec, by_task, corners)), bottom)
-    finally_x = min((corners[task["name"]][0] for task in spec.get("finally") or ()), default=None)
-    boxes = [_box(name, corners[name], by_task.get(name, ()), skipped.get(name, "")) for name in corners]
-    width = max((x for x, _ in corners.values()), default=0) + _BOX_WIDTH + _MARGIN
-    height = bottom + _MARGIN
-    heading = (
-        ""
-        if finally_x is None
-        else f'<text x="{finally_x}" y="16" font-size="12" fill="{_GREY}">finally</text>\n'
-    )
-    title = f"{pipelinerun['metadata']['name']}: {show.verdict_of(pipelinerun).word}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">\n'
-        f"<title>{escape(show.plain(title))}</title>\n"
-        '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0 0L8 4L0 8z" fill="#616161"/></marker></defs>\n'
-        f'<rect width="100%" height="100%" fill="white"/>\n{heading}{"".join([*edges, *boxes])}</svg>\n'
+    return as_svg(picture(pipelinerun, taskruns))
+
+
+def picture(pipelinerun: Mapping[str, Any], taskruns: Sequence[Object]) -> Element:
+    """Return the same as an element, to be put into a page."""
+    graph = graph_data(pipelinerun, taskruns)
+    boxes = _boxes(graph)
+    links = _links(graph)
+    finally_at = next((task.column for task in graph.tasks if task.is_finally), None)
+    columns = range(1 + max((box.column for box in boxes.values()), default=-1))
+    gaps = [_GAP if column != finally_at else _FINALLY_GAP for column in columns]
+    layout = place(boxes, list(links), [0, *gaps[1:]][: len(gaps)], (_MARGIN, _TITLE))
+    verdict = show.verdict_of(pipelinerun)
+    kinds = list(dict.fromkeys(passed for found in links.values() for passed in found))
+    name = abbreviate(graph.name, 2 * _MAX_WIDTH, _TITLE_SIZE, bold=True)
+    texts = [(f"{name} {verdict.word}", _TITLE_SIZE), *((_MEANINGS[kind], _TEXT_SIZE) for kind in kinds)]
+    widest = max(_SAMPLE + _BETWEEN + text_width(text, size, bold=True) for text, size in texts)
+    width = max(layout.right, _MARGIN + widest) + _MARGIN
+    legend_top = layout.bottom + _MARGIN + _ROW
+    height = legend_top + _ROW * len(kinds) + _FOOT
+    return element(
+        "svg",
+        element("title", f"{graph.name}: {verdict.word}"),
+        element("rect", class_="paper", width=width, height=height, fill=_PAPER),
+        _heading(name, verdict),
+        *([] if finally_at is None else _finally(layout, finally_at)),
+        *_lines(boxes, links, layout),
+        *(_task(graph, task, layout) for task in graph.tasks),
+        *([_results(graph, layout)] if graph.results else ()),
+        *(line for index, kind in enumerate(kinds) for line in _legend(kind, legend_top + index * _ROW)),
+        xmlns="http://www.w3.org/2000/svg",
+        width=width,
+        height=height,
+        viewBox=f"0 0 {width:g} {height:g}",
+        font_family="sans-serif",
+        font_size=_TEXT_SIZE,
     )
 
 
-def _layout(spec: Object) -> dict[str, Point]:
-    """Return where each Task's box is: right of all that it depends on, ``finally`` right of all others."""
-    graph = graph_of(spec)
-    columns: dict[str, int] = {}
-    for name in graph.order:
-        columns[name] = 1 + max((columns[parent] for parent in graph.parents[name]), default=-1)
-    last = 1 + max(columns.values(), default=-1)
-    corners: dict[str, Point] = {}
-    filled: dict[int, int] = {}
-    for section, task in tasks_of(spec):
-        x = last if section == "finally" else columns[task["name"]]
-        y = filled.get(x, 0)
-        filled[x] = y + 1
-        corners[task["name"]] = (
-            _MARGIN + x * (_BOX_WIDTH + _COLUMN_GAP),
-            _MARGIN + y * (_BOX_HEIGHT + _ROW_GAP),
+def _boxes(graph: Graph) -> dict[str, Box]:
+    """Return the box of each Task by its name, and that of the results of the PipelineRun by ""."""
+    boxes = {
+        task.name: Box(
+            task.column, _width(_label(task), _outcome(task), task.results), *_heights(task.results)
         )
-    return corners
+        for task in graph.tasks
+    }
+    if graph.results:
+        last = max((box.column for box in boxes.values()), default=-1)
+        boxes[""] = Box(last + 1, _width(_RESULTS, "", graph.results), *_heights(graph.results))
+    return boxes
 
 
-def _dependencies(
-    spec: Object, by_task: Mapping[str, Sequence[Object]], corners: Mapping[str, Point]
-) -> Iterator[tuple[Point, Point, list[str]]]:
-    """Yield for each dependency both Tasks' boxes and its results; none where it is only an order."""
-    for _, task in tasks_of(spec):
-        labels_by_source: dict[str, list[str]] = {
-            name: [] for name in task.get("runAfter") or () if name in corners
-        }
-        for ref in refs_of(task):
-            if ref.task in corners:
-                label = _result_label(ref.result, by_task.get(ref.task, ()))
-                labels_by_source.setdefault(ref.task, []).append(label)
-        for source, labels in labels_by_source.items():
-            yield corners[source], corners[task["name"]], list(dict.fromkeys(labels))
+def _heights(rows: Sequence[ResultRow]) -> tuple[float, float]:
+    return _HEAD + (_ROW * len(rows) + _FOOT if rows else 0), _HEAD / 2
 
 
-def _result_label(name: str, children: Sequence[Object]) -> str:
-    """Return a result's name with its bytes; of a matrix, those of all children."""
-    sizes = [
-        show.size_of(result["value"])
-        for child in children
-        for result in child.get("status", {}).get("results") or ()
-        if result["name"] == name
+def _row_middle(index: int) -> float:
+    return _HEAD + _FOOT / 2 + _ROW * (index + 0.5)
+
+
+def _width(name: str, outcome: str, rows: Sequence[ResultRow]) -> float:
+    needed = [
+        text_width(show.plain(name), _NAME_SIZE, bold=True),
+        text_width(show.plain(outcome), _TEXT_SIZE),
     ]
-    return f"{name}: {show.counted(sum(sizes), 'byte')}" if sizes else f"{name}: none"
+    for row in rows:
+        size = min(text_width(_size(row), _TEXT_SIZE), _SIZE_WIDTH)
+        needed.append(text_width(show.plain(row.name), _TEXT_SIZE) + _BETWEEN + size)
+    return min(max(_MIN_WIDTH, *needed), _MAX_WIDTH) + 2 * _PADDING
 
 
-def _edges(dependencies: Sequence[tuple[Point, Point, list[str]]], bottom: int) -> tuple[list[str], int]:
-    """Return the lines between boxes with their labels, and the y coordinate below all of them.
+def _label(task: TaskNode) -> str:
+    return f"{task.name} \u00d7 {task.runs}" if task.runs > 1 else task.name
 
-    A line that passes a column goes below all boxes, each at a height of its own.
+
+def _outcome(task: TaskNode) -> str:
+    return f"{task.outcome}: {task.detail}" if task.detail else str(task.outcome)
+
+
+def _size(row: ResultRow) -> str:
+    if row.size is None:
+        return "none"
+    return show.counted(row.size, "byte") + (f" in {row.count}" if row.count > 1 else "")
+
+
+def _links(graph: Graph) -> dict[Link, list[Passed]]:
+    """Return the lines, and what each stands for: a result, or only an order."""
+    rows = {(task.name, row.name): index for task in graph.tasks for index, row in enumerate(task.results)}
+    links: dict[Link, list[Passed]] = {}
+    for edge in graph.edges:
+        row = rows.get((edge.source, edge.result))
+        leave = _HEAD / 2 if row is None else _row_middle(row)
+        links.setdefault(Link(edge.source, edge.target or "", leave), []).append(edge.passed)
+    return links
+
+
+def _heading(name: str, verdict: show.Verdict) -> Element:
+    colour = _COLOURS[
+        Outcome.SUCCEEDED if verdict.succeeded else Outcome.FAILED if verdict.failed else Outcome.RUNNING
+    ]
+    return _text(
+        (_MARGIN, 32),
+        element("tspan", name, font_weight="bold"),
+        " ",
+        element("tspan", verdict.word, class_=verdict.word.replace(" ", "-"), fill=colour),
+        size=_TITLE_SIZE,
+    )
+
+
+def _finally(layout: Layout, column: int) -> Iterator[Element]:
+    x, width = layout.columns[column] - _PANEL_MARGIN, layout.widths[column] + 2 * _PANEL_MARGIN
+    top = _TITLE - _MARGIN
+    yield element(
+        "rect",
+        **{"class": "panel"},
+        x=x,
+        y=top,
+        width=width,
+        height=layout.bottom - top + _MARGIN / 2,
+        rx=8,
+        fill=_PANEL,
+    )
+    yield _text((x + _PANEL_MARGIN, _TITLE - 8), "finally", colour=_MUTED, class_="muted")
+
+
+def _lines(
+    boxes: Mapping[str, Box], links: Mapping[Link, Collection[Passed]], layout: Layout
+) -> Iterator[Element]:
+    """Yield the lines, first those that matter least.
+
+    Lines between the same two boxes are separate only in their first part.
     """
-    lines: list[str] = []
-    texts: list[str] = []
-    taken: set[Point] = set()
-    for source, target, labels in dependencies:
-        x1, y1 = source[0] + _BOX_WIDTH, source[1] + _BOX_HEIGHT // 2
-        x2, y2 = target[0] - 2, target[1] + _BOX_HEIGHT // 2
-        half = _COLUMN_GAP // 2
-        if target[0] - source[0] > _BOX_WIDTH + _COLUMN_GAP:
-            bottom += _ROW_GAP // 2 + _LINE_HEIGHT * len(labels)
-            left, right = x1 + half, x2 - half
-            path = f"C{left} {y1} {x1} {bottom} {left} {bottom}H{right}C{x2} {bottom} {right} {y2} {x2} {y2}"
-            middle, y = (x1 + x2) // 2, bottom - 5
-        else:
-            middle, y = (x1 + x2) // 2, (y1 + y2) // 2 - 5
-            path = f"C{middle} {y1} {middle} {y2} {x2} {y2}"
-        dashes = "" if labels else ' stroke-dasharray="5 4"'
-        lines.append(
-            f'<path d="M{x1} {y1}{path}" fill="none" stroke="#616161"{dashes} marker-end="url(#end)"/>\n'
+    shared: dict[tuple[str, str], Passed] = {}
+    arriving: dict[str, Passed] = {}
+    drawn: list[tuple[Passed, list[Point]]] = []
+    for link, found in links.items():
+        passed = _foremost(found)
+        pair = link.source, link.target
+        shared[pair] = _foremost([passed, *([shared[pair]] if pair in shared else ())])
+        arriving[link.target] = _foremost(
+            [passed, *([arriving[link.target]] if link.target in arriving else ())]
         )
-        for index, label in enumerate(labels):
-            text_y = y - _LINE_HEIGHT * (len(labels) - 1 - index)
-            while any(x == middle and abs(text_y - other) < _LINE_HEIGHT - 1 for x, other in taken):
-                text_y += 1
-            taken.add((middle, text_y))
-            texts.append(
-                f'<text x="{middle}" y="{text_y}" text-anchor="middle" font-size="12" fill="#424242" '
-                f'stroke="white" stroke-width="3" paint-order="stroke">{_abbreviate(label)}</text>\n'
-            )
-    return [*lines, *texts], bottom
+        x, y = layout.corners[link.source]
+        start = (x + layout.widths[boxes[link.source].column], y + link.leave)
+        lanes = layout.lanes[pair]
+        drawn.append((passed, [start, lanes[0][0] if lanes else _entry(boxes, layout, link.target)]))
+    for pair, passed in shared.items():
+        if lanes := layout.lanes[pair]:
+            inner = [point for lane in lanes for point in lane]
+            drawn.append((passed, [*inner, _entry(boxes, layout, pair[1])]))
+    for passed, points in sorted(drawn, key=lambda item: list(Passed).index(item[0]), reverse=True):
+        yield _line(points, passed)
+    for target, passed in arriving.items():
+        x, y = _entry(boxes, layout, target)
+        yield element(
+            "path",
+            class_=f"head {passed}",
+            d=f"M{x:g} {y - 4:g}L{x + _ARROW:g} {y:g}L{x:g} {y + 4:g}z",
+            fill=_stroke(passed),
+        )
 
 
-def _box(name: str, corner: Point, children: Sequence[Object], skipped: str) -> str:
-    verdicts = [show.verdict_of(child) for child in children]
-    verdict = next(
-        (found for found in verdicts if not found.succeeded), (verdicts or [show.verdict_of({})])[0]
+def _foremost(found: Collection[Passed]) -> Passed:
+    """Return what a line stands for that stands for several things."""
+    return next(passed for passed in Passed if passed in found)
+
+
+def _entry(boxes: Mapping[str, Box], layout: Layout, name: str) -> Point:
+    """Return where lines end, before the arrow at a box."""
+    x, y = layout.corners[name]
+    return x - _ARROW, y + boxes[name].entry
+
+
+def _line(points: Sequence[Point], passed: Passed) -> Element:
+    """Return a line through points: level across each column, curved from one to the next."""
+    (x, y), *rest = points
+    parts = [f"M{x:g} {y:g}"]
+    for next_x, next_y in rest:
+        middle = (x + next_x) / 2
+        level = next_y == y
+        parts.append(
+            f"H{next_x:g}" if level else f"C{middle:g} {y:g} {middle:g} {next_y:g} {next_x:g} {next_y:g}"
+        )
+        x, y = next_x, next_y
+    dashes = {"stroke_dasharray": _DASHES[passed]} if _DASHES[passed] else {}
+    return element(
+        "path",
+        class_=f"line {passed}",
+        d="".join(parts),
+        fill="none",
+        stroke=_stroke(passed),
+        stroke_width=1.5,
+        **dashes,
     )
-    colour, word = _YELLOW, verdict.word
-    if len(children) > 1:
-        name = f"{name} \u00d7 {len(children)}"
-    if skipped or not children:
-        colour, word = _GREY, "skipped" if skipped else "not started"
-    elif verdict.succeeded:
-        colour = _GREEN
-    elif verdict.failed:
-        colour, word = _RED, verdict.reason or word
-    tooltip = skipped or (verdict.message if verdict.failed else "")
+
+
+def _stroke(passed: Passed) -> str:
+    return _INK if passed is Passed.USED else _FAINT
+
+
+def _task(graph: Graph, task: TaskNode, layout: Layout) -> Element:
+    used = {edge.result for edge in graph.edges if edge.source == task.name}
+    tooltip = f"{task.name}: {_outcome(task)}" + (f": {task.message}" if task.message else "")
+    word = str(task.outcome).replace(" ", "-")
+    width = layout.widths[task.column]
+    started = task.outcome not in (Outcome.SKIPPED, Outcome.NOT_STARTED)
+    return element(
+        "g",
+        element("title", tooltip),
+        *_box(
+            layout.corners[task.name],
+            width,
+            task.results,
+            f"box {word}",
+            _COLOURS[task.outcome],
+            dashed=not started,
+        ),
+        *_heads(
+            layout.corners[task.name],
+            width,
+            _label(task),
+            _outcome(task),
+            colour=_COLOURS[task.outcome],
+            class_=word,
+        ),
+        *_rows(layout.corners[task.name], width, task.results, used),
+    )
+
+
+def _results(graph: Graph, layout: Layout) -> Element:
+    corner, width = layout.corners[""], layout.widths[-1]
+    return element(
+        "g",
+        *_box(corner, width, graph.results, "box", _MUTED),
+        *_heads(corner, width, _RESULTS, "", colour=_MUTED, class_="muted"),
+        *_rows(corner, width, graph.results, ()),
+    )
+
+
+def _box(
+    corner: Point, width: float, rows: Sequence[ResultRow], class_: str, colour: str, *, dashed: bool = False
+) -> Iterator[Element]:
     x, y = corner
-    return (
-        f"<g><title>{escape(show.plain(tooltip or name))}</title>"
-        f'<rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="7" fill="white" '
-        f'stroke={quoteattr(colour)} stroke-width="2"/>'
-        f'<text x="{x + 12}" y="{y + 21}" font-weight="bold">{_abbreviate(name)}</text>'
-        f'<text x="{x + 12}" y="{y + 39}" fill={quoteattr(colour)}>{_abbreviate(word)}</text></g>\n'
+    dashes = {"stroke_dasharray": "5 3"} if dashed else {}
+    yield element(
+        "rect",
+        class_=class_,
+        x=x,
+        y=y,
+        width=width,
+        height=_heights(rows)[0],
+        rx=6,
+        fill=_PAPER,
+        stroke=colour,
+        stroke_width=1.5,
+        **dashes,
     )
+    if rows:
+        yield element(
+            "path", class_="rule", d=f"M{x:g} {y + _HEAD:g}h{width:g}", stroke="#d1d9e0", stroke_width=1
+        )
 
 
-def _abbreviate(text: str) -> str:
-    shown = show.plain(text)
-    return escape(shown if len(shown) <= _CHARACTERS else f"{shown[: _CHARACTERS - 1]}\u2026")
+def _heads(
+    corner: Point, width: float, name: str, outcome: str, *, colour: str, class_: str
+) -> Iterator[Element]:
+    x, y = corner
+    inner = width - 2 * _PADDING
+    yield _text(
+        (x + _PADDING, y + (19 if outcome else 28)),
+        abbreviate(name, inner, _NAME_SIZE, bold=True),
+        size=_NAME_SIZE,
+        font_weight="bold",
+    )
+    if outcome:
+        shown = abbreviate(outcome, inner, _TEXT_SIZE)
+        yield _text((x + _PADDING, y + 37), shown, colour=colour, class_=class_)
+
+
+def _rows(corner: Point, width: float, rows: Sequence[ResultRow], used: Collection[str]) -> Iterator[Element]:
+    """Yield the results of a Task, each with a dot at its right side if another Task names it."""
+    x, top = corner
+    for index, row in enumerate(rows):
+        y = top + _row_middle(index)
+        size = abbreviate(_size(row), _SIZE_WIDTH, _TEXT_SIZE)
+        inner = width - 2 * _PADDING - _BETWEEN - text_width(size, _TEXT_SIZE)
+        colour, class_ = (_INK, "") if row.size is not None else (_MUTED, "muted")
+        yield _text(
+            (x + _PADDING, y + 4), abbreviate(row.name, inner, _TEXT_SIZE), colour=colour, class_=class_
+        )
+        yield _text((x + width - _PADDING, y + 4), size, colour=_MUTED, class_="muted", text_anchor="end")
+        if row.name in used:
+            yield element("circle", class_="dot", cx=x + width, cy=y, r=_DOT, fill=_INK)
+
+
+def _legend(kind: Passed, y: float) -> Iterator[Element]:
+    yield _line([(_MARGIN, y), (_MARGIN + _SAMPLE, y)], kind)
+    yield _text((_MARGIN + _SAMPLE + _PADDING, y + 4), _MEANINGS[kind], colour=_MUTED, class_="muted")
+
+
+def _text(
+    place_: Point,
+    *content: Element | str,
+    size: float = _TEXT_SIZE,
+    colour: str = _INK,
+    class_: str = "",
+    **more: str,
+) -> Element:
+    x, y = place_
+    names = {"class_": class_} if class_ else {}
+    return element("text", *content, x=x, y=y, font_size=size, fill=colour, **names, **more)
