@@ -1,5 +1,5 @@
-"""What a person types. Nothing here is for import by others but `main`."""
+"""What a person types. Nothing here is for import by others but these entry points."""
 
-from resultsfw.cli.commands import main
+from resultsfw.cli.commands import kubectl_complete_main, kubectl_main, main
 
-__all__ = ["main"]
+__all__ = ["kubectl_complete_main", "kubectl_main", "main"]

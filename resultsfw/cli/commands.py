@@ -10,10 +10,27 @@ from typing import Final
 
 import click
 
-from resultsfw.cli import cluster_commands, file_commands, run_command
+from resultsfw.cli import (
+    cluster_commands,
+    completion,
+    file_commands,
+    program_commands,
+    run_command,
+    terminal,
+)
 from resultsfw.errors import ClusterError, ResultsError
 
-__all__ = ["DEBUG", "FAILED", "INTERNAL", "INTERRUPTED", "REFUSED", "main", "resultsfw"]
+__all__ = [
+    "DEBUG",
+    "FAILED",
+    "INTERNAL",
+    "INTERRUPTED",
+    "REFUSED",
+    "kubectl_complete_main",
+    "kubectl_main",
+    "main",
+    "resultsfw",
+]
 
 FAILED: Final = 1
 REFUSED: Final = 2
@@ -24,18 +41,23 @@ DEBUG: Final = "RESULTSFW_DEBUG"
 """Environment variable: if it is 1, errors are printed with their traceback, and debug messages too."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status. Errors are one line on standard error."""
+def main(argv: Sequence[str] | None = None, *, program: str = "resultsfw") -> int:
+    """Run the command line and return its exit status. Errors are one line on standard error.
+
+    Args:
+        argv: Arguments; ``None``: those of the process.
+        program: How the user calls the program, for messages.
+    """
     debug = os.environ.get(DEBUG, "") not in ("", "0")
     _log_to_stderr(debug=debug)
     if isinstance(sys.stdout, TextIOWrapper):  # the locale may lack a character that a table has
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = resultsfw.main(args=argv, prog_name="resultsfw", standalone_mode=False)
+        status = resultsfw.main(args=argv, prog_name=program, standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.ClickException as error:
-        return _refused(error.format_message(), error)
+        return _refused(error.format_message(), error, program)
     except ResultsError as error:
         if debug:
             logging.getLogger(__name__).exception("traceback")
@@ -52,12 +74,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def _refused(message: str, error: click.ClickException) -> int:
+def kubectl_main() -> int:
+    """Run ``kubectl-results``, which kubectl calls for ``kubectl results``."""
+    return main(program="kubectl results")
+
+
+def kubectl_complete_main() -> int:
+    """Run ``kubectl_complete-results``, which kubectl calls to complete ``kubectl results``."""
+    click.echo(completion.kubectl_complete(resultsfw, sys.argv[1:]), nl=False)
+    return 0
+
+
+def _refused(message: str, error: click.ClickException, program: str) -> int:
     context = getattr(error, "ctx", None)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(message, err=True)
         return REFUSED
-    command = context.command_path if context else "resultsfw"
+    command = context.command_path if context else program
     _print_error(f"{message.rstrip('.')}; see {command} --help")
     return REFUSED
 
@@ -106,11 +139,18 @@ def resultsfw() -> None:
     """Carry the results of a Task's Steps into the TaskRun's status: each one whole, or with a reason."""
 
 
+_SERVERS: Final = (cluster_commands.controller, cluster_commands.results_server)
+"""Commands whose output is a log."""
+
 for _command in (
     *(run_command.run, file_commands.collect, file_commands.explain, file_commands.value),
     file_commands.verify,
     *(file_commands.backends, file_commands.new_backend, file_commands.new_extension),
     *(cluster_commands.controller, cluster_commands.doctor, cluster_commands.install),
     cluster_commands.results_server,
+    *(program_commands.completion, program_commands.version),
 ):
-    resultsfw.add_command(_command)
+    resultsfw.add_command(completion.add_completions(_command))
+    if _command not in _SERVERS:
+        terminal.add_options(_command)
+terminal.add_options(resultsfw)

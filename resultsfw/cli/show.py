@@ -2,10 +2,11 @@
 
 import json
 import os
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 import yaml
@@ -13,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from resultsfw.cli import terminal
 from resultsfw.cli.advice import Advice, without_hints
 from resultsfw.cluster import Object
 from resultsfw.documents import means_itself
@@ -133,6 +135,13 @@ def _represent_text(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _represent_text)
 
 
+_COLOR_SYSTEMS: Final[Mapping[terminal.Color, Literal["auto", "standard"] | None]] = {
+    "auto": "auto",
+    "always": "standard",
+    "never": None,
+}
+
+
 class _ErrorConsole(Console):
     """A console on standard error: if its reader is gone, the command goes on without printing there."""
 
@@ -148,9 +157,22 @@ class _ErrorConsole(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console as wide as the terminal, at most 100 columns."""
-    console_type = _ErrorConsole if stderr else Console
-    created = console_type(stderr=stderr, highlight=False, markup=False, emoji=False)
+    """Return a console as wide as the terminal, at most 100 columns.
+
+    Colors, and whether notes on standard error are printed at all, are as the user chose
+    (`resultsfw.cli.terminal`). A color that is forced makes no terminal of a pipe: nothing moves there.
+    """
+    chosen = terminal.color()
+    created = (_ErrorConsole if stderr else Console)(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        force_terminal=(sys.stderr if stderr else sys.stdout).isatty(),
+        color_system=_COLOR_SYSTEMS[chosen],
+        no_color=chosen == "never",
+        quiet=stderr and terminal.is_quiet(),
+    )
     created.width = min(created.width, WIDTH) if created.is_terminal else WIDTH
     return created
 

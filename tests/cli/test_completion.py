@@ -1,0 +1,67 @@
+"""Completion of commands, options, paths and names of backends: bash's own, and kubectl's protocol."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resultsfw.cli import commands, completion
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def candidates(text):
+    """The candidates without their help, and the directive."""
+    *rows, directive = text.splitlines()
+    return [row.partition("\t")[0] for row in rows], directive
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "directive"),
+    [
+        (["expl"], ["explain"], ":4"),
+        (["install", "--monit"], ["--monitoring"], ":4"),
+        (["run", "--results-from", "sidecar"], ["sidecar-logs"], ":4"),
+        (["install", "--backend", "cust"], ["custom-resource"], ":4"),
+        (["backends", "re"], ["redact"], ":4"),
+        (["--color", ""], ["auto", "always", "never"], ":4"),
+        (["run", ""], [], ":0"),
+        (["run", "--workdir", ""], [], ":16"),
+        ([], [*sorted(commands.resultsfw.commands)], ":4"),
+    ],
+)
+def test_kubectl_gets_candidates_and_a_directive(words, expected, directive):
+    assert candidates(completion.kubectl_complete(commands.resultsfw, words)) == (expected, directive)
+
+
+def test_bash_completes_backends_by_the_script_that_is_printed(cli):
+    script = cli("completion", "bash").out
+    typed = "COMP_WORDS=(resultsfw run --results-from config) COMP_CWORD=3"
+    typed += '; _resultsfw_completion resultsfw; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{typed}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
+    )
+    assert done.stdout.split() == ["config-map"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_of_their_own(cli, shell):
+    assert "_RESULTSFW_COMPLETE" in cli("completion", shell).out
+
+
+def test_kubectl_calls_the_plugin_by_its_name():
+    assert (PROGRAMS / "kubectl-results").exists()
+    done = subprocess.run(
+        [PROGRAMS / "kubectl-results", "explain", "--no-such-option"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "kubectl results explain --help" in done.stderr
