@@ -197,7 +197,7 @@ def controller_of(place: Place, notes: Path) -> Iterator[Running]:
     """Start a controller of this namespace alone, and end it."""
     images = {"entrypoint": place.options.entrypoint_image, "shell": place.options.shell_image}
     images["nop"] = place.options.nop_image
-    images["sidecar"] = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "resultsfw/sidecar:0.1.0")
+    images["sidecar"] = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "docker.io/resultsfw/sidecar:0.1.0")
     command = [sys.executable, "-P", "-c", COUNTED, str(notes), "controller", "--no-leader-elect"]
     command += ["--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"], "--listen", "127.0.0.1:0"]
     command += ["--managed-by", place.managed_by, "--namespace", place.namespace]

@@ -37,7 +37,7 @@ SIDECAR = "sidecar-tekton-log-results"
 RUN_TIMEOUT = 180.0
 CONCURRENT_RUNS = 6
 
-NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
 
 FLAGS = {
     "message": {"results-from": "termination-message"},

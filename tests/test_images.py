@@ -16,6 +16,7 @@ import pytest
 import trustme
 from packaging.requirements import Requirement
 
+from resultsfw import images
 from resultsfw_backends import config_map, sidecar_logs
 
 ROOT = Path(__file__).parents[1]
@@ -154,8 +155,17 @@ def test_each_image_has_the_ways_that_its_backends_name_and_no_more():
     assert "--transports" not in (IMAGES / "sidecar.Containerfile").read_text()
     text = (IMAGES / "sidecar-net.Containerfile").read_text()
     assert text.count("--transports /out") == 2
-    assert f"--manifest {config_map.Config().image} " in text
-    assert f"--manifest {sidecar_logs.Config().image} " in (IMAGES / "sidecar.Containerfile").read_text()
+    assert config_map.Config().image == images.SIDECAR_NET
+    assert sidecar_logs.Config().image == images.SIDECAR
+
+
+def test_there_is_a_containerfile_for_each_name_of_an_image():
+    assert metadata.version("resultsfw") == images.VERSION
+    names = {file.name.removesuffix(".Containerfile") for file in IMAGES.glob("*.Containerfile")}
+    assert {f"{images.NO_REGISTRY}/{name}:{images.VERSION}" for name in names} == set(images.ALL)
+    for name in names:
+        text = (IMAGES / f"{name}.Containerfile").read_text()
+        assert f"--manifest REGISTRY/{name}:{images.VERSION} ." in text
 
 
 def test_the_cut_interpreter_runs_the_sidecar_with_events(cut, tmp_path):

@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from resultsfw import Extraction, Limits, Object, Problem, ProblemCode, Run, format_names
 from resultsfw.errors import NotFoundError
+from resultsfw.images import SIDECAR_NET
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import describe_end, has_ended, may_start_again, read_digest
 from resultsfw_backends._record_values import CompressedValue, compressed
-from resultsfw_backends._results_sidecar import NET_IMAGE, CompressingConfig, add_sidecar
+from resultsfw_backends._results_sidecar import CompressingConfig, SidecarImage, add_sidecar
 from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
@@ -50,7 +51,7 @@ _EXPIRY: Final = 600
 class ObjectConfig(CompressingConfig):
     """Options of a backend whose sidecar writes an object of the API server."""
 
-    image: str = NET_IMAGE
+    image: SidecarImage = SIDECAR_NET
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
     """Memory request and limit: the sidecar holds all results of the run at once."""

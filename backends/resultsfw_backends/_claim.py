@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 
 from resultsfw import Cluster, Kind, Object
 from resultsfw.errors import BackendError, InputError, NotFoundError
-from resultsfw_backends._results_sidecar import NET_IMAGE
+from resultsfw.images import SIDECAR_NET
+from resultsfw_backends._results_sidecar import SidecarImage
 from resultsfw_backends._stored_values import StoringConfig
 
 __all__ = [
@@ -49,7 +50,7 @@ _LOG_BYTES: Final = 6 * 1024 * 1024
 class Config(StoringConfig):
     """Options of ``config.pvc``."""
 
-    image: str = NET_IMAGE
+    image: SidecarImage = SIDECAR_NET
     """The sidecar's image, with the transports that need no library."""
     memory: str = "64Mi"
     """Memory request and limit of the sidecar."""

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from resultsfw_backends._results_sidecar import fetch_container
+from resultsfw.images import SIDECAR_OBJECT_STORE
+from resultsfw_backends._results_sidecar import SidecarImage, fetch_container
 from resultsfw_backends._stored_values import StoringConfig
 
 try:
@@ -46,7 +47,7 @@ _CLIENT: Final = re.compile(r"allow_|default_content|http[12]_|pool_|proxy_|rand
 class Config(StoringConfig):
     """Options of ``config.object-store``."""
 
-    image: str = "resultsfw/sidecar-object-store:0.1.0"
+    image: SidecarImage = SIDECAR_OBJECT_STORE
     """The sidecar's image, with the library for object stores."""
     memory: str = "128Mi"
     """Memory request and limit of the sidecar."""

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 
 from resultsfw import Object, Run
 from resultsfw.errors import BackendError
-from resultsfw_backends._results_sidecar import NET_IMAGE, Certificates, fetch_container
+from resultsfw.images import SIDECAR_NET
+from resultsfw_backends._results_sidecar import Certificates, SidecarImage, fetch_container
 from resultsfw_backends._stored_values import StoringConfig
 from resultsfw_transports.logins import login_for, own_logins
 from resultsfw_transports.registry import Registry
@@ -62,7 +63,7 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 class Config(StoringConfig):
     """Options of ``config.oci``."""
 
-    image: str = NET_IMAGE
+    image: SidecarImage = SIDECAR_NET
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
     """Memory request and limit of the sidecar, which never holds a complete value."""

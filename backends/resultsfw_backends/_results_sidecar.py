@@ -8,23 +8,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from resultsfw import Limits, Object, Run, podparts
 from resultsfw.errors import InputError
+from resultsfw.images import SIDECAR, located
 from resultsfw.podchecks import refuse_containers
 from resultsfw.pods import RESULTS_SIDECAR, containers, is_plain
 from resultsfw_sidecar import wire as wires
 
 __all__ = [
-    "NET_IMAGE",
     "Certificates",
     "CompressingConfig",
     "SidecarConfig",
+    "SidecarImage",
     "add_fetch",
     "add_sidecar",
     "fetch_container",
     "waits_for_signal",
 ]
-
-NET_IMAGE: Final = "resultsfw/sidecar-net:0.1.0"
-"""Image with TLS and the transports that need no library."""
 
 _PROGRAM: Final = "/ko-app/sidecarlogresults"
 
@@ -48,6 +46,9 @@ def _check_certificates(text: str) -> str:
 Certificates = Annotated[str, AfterValidator(_check_certificates)]
 """An option with certificates in PEM, or empty."""
 
+SidecarImage = Annotated[str, AfterValidator(located), Field(validate_default=True)]
+"""An option with an image; the project's are taken from the operator's registry."""
+
 
 class SidecarConfig(BaseModel):
     """Options of every backend that adds the results sidecar."""
@@ -56,7 +57,7 @@ class SidecarConfig(BaseModel):
         extra="forbid", alias_generator=_hyphens, populate_by_name=True, use_attribute_docstrings=True
     )
 
-    image: str = "resultsfw/sidecar:0.1.0"
+    image: SidecarImage = SIDECAR
     """The sidecar's image."""
     polling_interval: str = Field(default="100ms", pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$")
     """Interval at which the sidecar checks for the Steps' end, if it cannot watch for it."""

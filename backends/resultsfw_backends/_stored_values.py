@@ -24,6 +24,7 @@ from resultsfw import (
     Run,
 )
 from resultsfw.errors import BackendError
+from resultsfw.images import SIDECAR_OBJECT_STORE, located
 from resultsfw.pods import RESULTS_SIDECAR, containers
 from resultsfw_backends._encryption import Encryption, sealing_env
 from resultsfw_backends._record_values import Value, value_of
@@ -46,8 +47,8 @@ __all__ = [
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 """A namespace or a uid that is the name of one folder."""
 
-ENCRYPTING: Final = {"image": "resultsfw/sidecar-object-store:0.1.0", "memory": "128Mi"}
-"""Options of a sidecar that encrypts, unless they are set: that image alone has the library."""
+ENCRYPTING_MEMORY: Final = "128Mi"
+"""Memory of a sidecar that encrypts, unless it is set."""
 
 _DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 
@@ -71,9 +72,10 @@ class StoringConfig(SidecarConfig):
             why = "inline-bytes must be 0 with encryption: such values would be readable in log and status"
             raise PydanticCustomError("refused", "{why}", {"why": why})
         self.inline_bytes = 0
-        for name, value in ENCRYPTING.items():
-            if name not in self.model_fields_set:
-                setattr(self, name, value)
+        if "image" not in self.model_fields_set:
+            self.image = located(SIDECAR_OBJECT_STORE)
+        if "memory" not in self.model_fields_set:
+            self.memory = ENCRYPTING_MEMORY
         return self
 
 

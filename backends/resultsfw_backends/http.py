@@ -30,11 +30,12 @@ from resultsfw import (
     hookimpl,
 )
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
+from resultsfw.images import SIDECAR_NET
 from resultsfw.podchecks import refuse_shared_processes, refuse_tokens
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw.sidecars import describe_end, has_ended, read_digest
 from resultsfw_backends._record_room import longest_records, refuse_too_many
-from resultsfw_backends._results_sidecar import NET_IMAGE, Certificates, CompressingConfig, add_sidecar
+from resultsfw_backends._results_sidecar import Certificates, CompressingConfig, SidecarImage, add_sidecar
 from resultsfw_backends._sidecar_log import declared_names
 from resultsfw_backends._sidecar_reader import read_records, refuse_to_read
 from resultsfw_sidecar import wire as wires
@@ -60,7 +61,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 class Config(CompressingConfig):
     """Options of ``config.http``."""
 
-    image: str = NET_IMAGE
+    image: SidecarImage = SIDECAR_NET
     """The sidecar's image; it needs TLS."""
     memory: str = "64Mi"
     """Memory request and limit: the sidecar holds all results at once."""

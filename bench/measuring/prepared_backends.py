@@ -26,8 +26,10 @@ from resultsfw_transports.store import Store
 
 Object = dict[str, Any]
 
-NET: Final = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
-STORE: Final = os.environ.get("RESULTSFW_STORE_SIDECAR_IMAGE", "resultsfw/sidecar-object-store:0.1.0")
+NET: Final = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
+STORE: Final = os.environ.get(
+    "RESULTSFW_STORE_SIDECAR_IMAGE", "docker.io/resultsfw/sidecar-object-store:0.1.0"
+)
 ADDRESS: Final = os.environ.get("RESULTSFW_NODE_ADDRESS", "")
 _VOLUMES: Final = Kind("", "v1", "persistentvolumes", "PersistentVolume")
 

@@ -46,7 +46,6 @@ def main() -> int:
     """Run one pod and return the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--results-from", default="sidecar-logs")
-    parser.add_argument("--sidecar-image", default="resultsfw/sidecar:0.1.0")
     parser.add_argument("--image", default="busybox:1")
     parser.add_argument("--namespace", default="default")
     options = parser.parse_args()
@@ -55,9 +54,7 @@ def main() -> int:
     api = client.ApiClient()
     cluster = KubeCluster(Connection(api))
     name = f"facts-{uuid.uuid4().hex[:8]}"
-    core = ResultsManager.from_flags(
-        {"results-from": options.results_from, "config.sidecar-logs": f"image: {options.sidecar_image}"}
-    )
+    core = ResultsManager.from_flags({"results-from": options.results_from})
     run = Run(
         namespace=options.namespace,
         name=name,

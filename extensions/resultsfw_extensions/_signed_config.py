@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from resultsfw.errors import InputError
+from resultsfw.images import SIDECAR_SIGNED, located
 from resultsfw.signatures import check_trust_domain
 from resultsfw_extensions._spire_entries import EntriesConfig
 
@@ -61,7 +62,12 @@ TrustDomain = Annotated[str, AfterValidator(_is_trust_domain)]
 PolicyOption = Annotated[Policy, BeforeValidator(lambda given: "off" if given is _OFF else given)]
 Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,999}$")]
+Image = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,999}$"),
+    AfterValidator(located),
+    Field(validate_default=True),
+]
 Driver = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$")]
 Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]{1,250}$"), AfterValidator(_is_folder)]
 FileName = Annotated[
@@ -97,7 +103,7 @@ class SignedConfig(BaseModel):
     """Name of the socket in the volume."""
     controller_socket: Socket = ""
     """The controller's own socket; by default what SPIFFE_ENDPOINT_SOCKET names, or the one in its volume."""
-    image: Image = "resultsfw/sidecar-signed:0.1.0"
+    image: Image = SIDECAR_SIGNED
     """Image of the signing container: it also replaces the results sidecar's image."""
     cpu: Quantity = "10m"
     """CPU request of a container that only signs."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from resultsfw.controller.options import Options
 from resultsfw.controller.process import run_process
+from resultsfw.images import check_registry, use_registry
 from resultsfw.tekton.pod.builder import PodOptions
 
 __all__ = ["options_of", "run_controller"]
@@ -12,7 +13,12 @@ _IMAGES = ("entrypoint_image", "shell_image", "nop_image", "workingdirinit_image
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    """Return the options of the process from those of the command line."""
+    """Return the options of the process from those of the command line.
+
+    Raises:
+        InputError: The registry of images is none.
+    """
+    given["image_registry"] = check_registry(given["image_registry"])
     images = {name: given.pop(name) for name in _IMAGES}
     pods = PodOptions(**{name: image for name, image in images.items() if image})
     given["lease_namespace"] = given["lease_namespace"] or given["namespace"]
@@ -21,4 +27,6 @@ def options_of(given: dict[str, Any]) -> Options:
 
 def run_controller(given: dict[str, Any]) -> int:
     """Run until a signal arrives or the lease is lost, and return the exit status."""
-    return run_process(options_of(given))
+    options = options_of(given)
+    use_registry(options.image_registry)
+    return run_process(options)

@@ -42,6 +42,7 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
             lease_namespace=options.lease_namespace if options.leader_elect else None,
             images=images_of(options),
             sidecar_image=options.sidecar_image,
+            image_registry=options.image_registry,
         )
     if output == "json":
         show.write(show.as_json([asdict(finding) for finding in findings]))

@@ -8,6 +8,7 @@ from resultsfw.cli.settings import Given, core_of
 from resultsfw.controller.install import check, install, wait_for_rollout
 from resultsfw.controller.manifests import Choices, Plan, backends_with_rights, flags_patch, plan_of
 from resultsfw.errors import InputError
+from resultsfw.images import missing_registry
 from resultsfw.kube import KubeCluster, connect
 
 __all__ = ["choices_of", "install_on_cluster"]
@@ -62,6 +63,7 @@ def choices_of(given: dict[str, Any]) -> Choices:
         chosen[core.flags.results_from] = None
     return Choices(
         controller_image=controller_image,
+        image_registry=given["image_registry"],
         options={key.replace("_", "-"): value for key, value in images.items()},
         namespace=given["namespace"],
         flags=flags,
@@ -76,6 +78,8 @@ def choices_of(given: dict[str, Any]) -> Choices:
 
 def _print(plan: Plan) -> None:
     """Print one document for each object, in an order in which kubectl can apply them."""
+    if missing := missing_registry(plan.images):
+        show.console(stderr=True).print(f"warning: {missing}", markup=False, highlight=False, soft_wrap=True)
     for obj in (*plan.made, *plan.applied):
         show.write(f"---\n{show.as_yaml(obj)}")
     if command := flags_patch(plan):

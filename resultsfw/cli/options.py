@@ -5,6 +5,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from resultsfw.images import REGISTRY_VARIABLE
+
 __all__ = [
     "DOCTOR_STATUSES",
     "INSTALL_STATUSES",
@@ -153,6 +155,14 @@ connection_options = combined(
 )
 
 image_options = combined(
+    click.option(
+        "--image-registry",
+        default="",
+        envvar=REGISTRY_VARIABLE,
+        metavar="REGISTRY",
+        help="Registry, and folder in it, with the images of resultsfw: HOST[:PORT][/FOLDER].  [default: "
+        f"${REGISTRY_VARIABLE}]",
+    ),
     click.option("--entrypoint-image", metavar="IMAGE", help="Image of Tekton's entrypoint."),
     click.option("--shell-image", metavar="IMAGE", help='Image with "sh", which writes scripts.'),
     click.option("--nop-image", metavar="IMAGE", help="Image that exits at once, used to stop Sidecars."),

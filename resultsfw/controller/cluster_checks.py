@@ -10,6 +10,7 @@ from resultsfw.controller.manifests import BACKENDS, backends_with_rights, kind_
 from resultsfw.controller.permissions import command_to_grant
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
+from resultsfw.images import missing_registry
 from resultsfw.operations.access import Finding
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.signing import EXTENSION as SIGNED
@@ -162,7 +163,8 @@ def check_images(cluster: ClusterReader, images: Mapping[str, str]) -> Iterator[
 
     A node pulls an image of a single architecture even if it is the wrong one; only the Steps then fail, with
     "exec format error". And the kubelet lists at most 50 images of a node. So the nodes can confirm an image,
-    but never tell that it is missing: then the result is unknown.
+    but never tell that it is missing: then the result is unknown. An image without a registry is missing
+    unless it was loaded into the nodes.
     """
     try:
         nodes = cluster.list(NODES)
@@ -188,9 +190,11 @@ def check_images(cluster: ClusterReader, images: Mapping[str, str]) -> Iterator[
             *(f"on a node of {system}" for system in has),
             *(f"unknown for {system} (no node lists it)" for system in rest),
         ]
-        yield Finding(
+        found = Finding(
             what=f"image {image}", well=None if rest else True, detail=f"{purpose}: {', '.join(parts)}"
         )
+        fix = missing_registry([image]) if rest else ""
+        yield replace(found, well=False, fix=fix) if fix else found
 
 
 def _full(image: str) -> str:

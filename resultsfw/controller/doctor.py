@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Object
+from resultsfw.controller.backend_images import images_of_backends
 from resultsfw.controller.cluster_checks import (
     ClusterReader,
     check_admission,
@@ -67,6 +68,7 @@ def examine(
     lease_namespace: str | None,
     images: Mapping[str, str],
     sidecar_image: str = "",
+    image_registry: str = "",
 ) -> list[Finding]:
     """Check flags, permissions, backends, extensions, CRDs and images.
 
@@ -80,6 +82,7 @@ def examine(
         lease_namespace: See `controller_permissions`.
         images: The images of every pod by purpose.
         sidecar_image: See `resultsfw.controller.live_flags.flags_of`.
+        image_registry: See `resultsfw.images.located`.
 
     Raises:
         ForbiddenError: The identity in use may not impersonate the subject.
@@ -114,20 +117,9 @@ def examine(
         found += check_workload_api(cluster, core)
     everything = dict(images)
     if core is not None:
-        everything |= _images_of_backends(core)
+        everything |= images_of_backends(core, image_registry)
     found += check_images(cluster, everything)
     return found
-
-
-def _images_of_backends(core: ResultsManager) -> dict[str, str]:
-    """Return the images of backends that have an option ``image``."""
-    images = {}
-    for name in sorted(core.flags.allowed_results_from):
-        with contextlib.suppress(ResultsError):  # reported for the backend itself
-            options = core.backend(name).configure(core.flags.config.get(name, {}))
-            if image := getattr(options, "image", ""):
-                images[f"backend {name}"] = str(image)
-    return images
 
 
 def _check_impersonation(subject: Subject) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
+from resultsfw.controller.backend_images import images_of_backends
 from resultsfw.controller.cluster_checks import DEFINITIONS
 from resultsfw.controller.live_flags import CONFIG_MAP, data_of, flags_of
 from resultsfw.controller.manifests import PART_OF, Plan, kind_of
@@ -18,6 +19,7 @@ from resultsfw.errors import (
     NotFoundError,
     ResultsError,
 )
+from resultsfw.images import missing_registry
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.settings import settings_of
 
@@ -97,8 +99,7 @@ def check(server: Server, plan: Plan) -> None:
         if kind.group == _PROMETHEUS:
             fix = "install the Prometheus operator, or leave --monitoring out"
             _refuse_absent(server, DEFINITIONS, f"{kind.plural}.{kind.group}", fix)
-    if plan.flags:
-        _check_flags(server, plan)
+    _check_flags(server, plan)
     absent = {name for name in _namespaces(plan.applied) if _find(server, NAMESPACES, "", name) is None}
     for obj in plan.applied:
         if obj["metadata"].get("namespace") not in absent:
@@ -171,18 +172,27 @@ def _find(server: Server, kind: Kind, namespace: str, name: str) -> Object | Non
 
 
 def _check_flags(server: Server, plan: Plan) -> None:
-    """Reject flags that the controller would reject, together with those that are set already."""
+    """Reject flags that the controller would reject, together with those that are set already.
+
+    Their images are checked as well: a run whose sidecar cannot be pulled fails.
+    """
     found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP) or {}
     merged = {**found, "data": {**(found.get("data") or {}), **plan.flags}}
     try:
         # The extensions must be installed in the controller's image, not on this machine.
-        ResultsManager(replace(flags_of(merged), extensions=frozenset()))
+        flags = flags_of(merged, sidecar_image=plan.sidecar_image)
+        core = ResultsManager(replace(flags, extensions=frozenset()))
         settings_of(data_of(merged), {})
     except ResultsError as error:
+        if not plan.flags:
+            return  # they were there before, and are not changed
         raise InputError(
             f"the controller would reject the ConfigMap {plan.namespace}/{CONFIG_MAP}: {error.message}",
             subject=CONFIG_MAP,
         ) from error
+    images = images_of_backends(core, plan.image_registry).values()
+    if missing := missing_registry([*plan.images, *images]):
+        raise InputError(missing, subject="--image-registry")
 
 
 def _namespaces(objects: Iterable[Object]) -> set[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from resultsfw.cluster import CONFIG_MAPS, Object
+from resultsfw.controller.backend_images import warn_of_images
 from resultsfw.controller.events import Event, truncate
 from resultsfw.controller.metrics import Metrics
 from resultsfw.core import ResultsManager
@@ -249,7 +250,7 @@ class LiveFlags:
             flags.max_result_size,
             f", extensions={','.join(sorted(flags.extensions))}" if flags.extensions else "",
         )
-        self._core_warnings = core.warnings()
+        self._core_warnings = (*core.warnings(), *warn_of_images(core))
         self._warn(configmap, others, warned)
         self.ready.set()
         return again

@@ -15,6 +15,7 @@ import yaml
 from resultsfw.cluster import Kind, Object
 from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.errors import InputError
+from resultsfw.images import REGISTRY_VARIABLE, check_registry, located
 
 __all__ = [
     "BACKENDS",
@@ -51,6 +52,7 @@ class Choices:
 
     Attributes:
         controller_image: "" for the one in the manifests.
+        image_registry: Registry, and folder in it, with the project's images; "" leaves them without one.
         options: Of ``resultsfw controller``, mostly images, by name without the leading dashes.
         namespace: Tekton's, where the ConfigMap of the flags is.
         flags: Keys to set in that ConfigMap; no other key is changed.
@@ -63,6 +65,7 @@ class Choices:
     """
 
     controller_image: str = ""
+    image_registry: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     namespace: str = TEKTONS
     flags: Mapping[str, str] = field(default_factory=dict)
@@ -83,12 +86,22 @@ class Plan:
         applied: Applied by server-side apply.
         namespace: Of the ConfigMap of the flags.
         flags: See `Choices`; set before the last of ``applied``, the Deployment.
+        image_registry: See `Choices`.
+        sidecar_image: Of the backend sidecar-logs; "" for that of the flags.
     """
 
     made: tuple[Object, ...]
     applied: tuple[Object, ...]
     namespace: str
     flags: Mapping[str, str]
+    image_registry: str = ""
+    sidecar_image: str = ""
+
+    @property
+    def images(self) -> list[str]:
+        """The images of the plan's Deployments."""
+        specs = [obj["spec"]["template"]["spec"] for obj in self.applied if obj["kind"] == "Deployment"]
+        return [container["image"] for spec in specs for container in spec["containers"]]
 
 
 def plan_of(choices: Choices) -> Plan:
@@ -106,6 +119,7 @@ def plan_of(choices: Choices) -> Plan:
     for option, image in {"--controller-image": choices.controller_image, **images}.items():
         if image and not _IMAGE.fullmatch(image):
             raise InputError(f'"{image}" is not a valid image reference', subject=option)
+    registry = check_registry(choices.image_registry)
     brought = load("crds") if choices.crds else []
     made = [obj for obj in brought if obj["kind"] != "CustomResourceDefinition"]
     applied = [obj for obj in brought if obj["kind"] == "CustomResourceDefinition"]
@@ -128,9 +142,11 @@ def plan_of(choices: Choices) -> Plan:
     applied += [_with_choices(obj, choices) for obj in base if obj["kind"] == "Deployment"]
     return Plan(
         made=tuple(_in_namespace(obj, choices.namespace) for obj in made),
-        applied=tuple(_in_namespace(obj, choices.namespace) for obj in applied),
+        applied=tuple(_in_namespace(_located(obj, registry), choices.namespace) for obj in applied),
         namespace=choices.namespace,
         flags=choices.flags,
+        image_registry=registry,
+        sidecar_image=choices.options.get("sidecar-image", ""),
     )
 
 
@@ -184,6 +200,19 @@ def _in_namespace(obj: Object, namespace: str) -> Object:
     if metadata.get(key) == TEKTONS:
         metadata[key] = namespace
     return {**obj, "metadata": metadata}
+
+
+def _located(obj: Object, registry: str) -> Object:
+    """Return an object; a Deployment with the project's images, also those of pods, from a registry."""
+    if obj["kind"] != "Deployment" or not registry:
+        return obj
+    changed = copy.deepcopy(obj)
+    for container in changed["spec"]["template"]["spec"]["containers"]:
+        container["image"] = located(container["image"], registry)
+        for variable in container.get("env") or ():
+            if variable["name"] == REGISTRY_VARIABLE:
+                variable["value"] = registry
+    return changed
 
 
 def _with_choices(deployment: Object, choices: Choices) -> Object:

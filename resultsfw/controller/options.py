@@ -28,6 +28,8 @@ class Options:
     ten seconds without stopping a leader."""
     pods: PodOptions = field(default_factory=PodOptions)
     sidecar_image: str = ""
+    image_registry: str = ""
+    """See `resultsfw.images.located`."""
     unschedulable_after: float = 30.0
     stalled_after: float = STALLED_AFTER
     """Seconds of one reconciliation after which ``/healthz`` fails."""

@@ -14,6 +14,7 @@ from resultsfw.errors import (
     NotFoundError,
     TooEarlyError,
 )
+from resultsfw.images import SIDECAR_NET
 from resultsfw.local.store import Store
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw_backends import config_map
@@ -63,7 +64,7 @@ def test_the_pod_may_write_one_config_map_and_only_its_sidecar_gets_a_token():
         assert owner["uid"] == made["metadata"]["uid"]
         assert "blockOwnerDeletion" not in owner  # it would take a right of its own
     (sidecar,) = pod["spec"]["initContainers"]
-    assert (sidecar["name"], sidecar["image"]) == (RESULTS_SIDECAR, "resultsfw/sidecar-net:0.1.0")
+    assert (sidecar["name"], sidecar["image"]) == (RESULTS_SIDECAR, SIDECAR_NET)
     (volume,) = pod["spec"]["volumes"]
     holders = [
         container["name"]

@@ -7,7 +7,7 @@ from spire import VARIABLES, Spire
 from written import a_run
 
 VERIFIED = "SignedResultsVerified"
-NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+NET_IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
 
 WRITE = """
 printf 'sha256:0123' > $(results.digest.path)

@@ -26,7 +26,7 @@ from resultsfw_extensions._spiffe_grpc import call
 VARIABLES: Final = tuple(f"RESULTSFW_SPIRE_{name}" for name in ("SERVER_SOCKET", "AGENT_SOCKET", "PARENT_ID"))
 CONTROLLER: Final = "/ns/resultsfw/sa/resultsfw-controller"
 """Path of the SPIFFE ID of a controller, as `resultsfw verify` expects it."""
-IMAGE: Final = os.environ.get("RESULTSFW_SIGNED_SIDECAR_IMAGE", "resultsfw/sidecar-signed:0.1.0")
+IMAGE: Final = os.environ.get("RESULTSFW_SIGNED_SIDECAR_IMAGE", "docker.io/resultsfw/sidecar-signed:0.1.0")
 
 _BUNDLE = """
 import sys

@@ -11,7 +11,7 @@ import pytest
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.kinds import TASKRUNS
 
-IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
 OLDER = os.environ.get("RESULTSFW_OLDER_SIDECAR_IMAGE")
 SIZE = 1_399_990
 SCRIPT = f"""#!/bin/sh

@@ -20,7 +20,7 @@ from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.reconciler import Reconciler
 from resultsfw_backends.config_map import ROLE_BINDINGS, ROLES
 
-IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
 PYTHON = os.environ.get("RESULTSFW_PYTHON_IMAGE", "python:3.11")
 
 FORGE = r"""#!/usr/bin/python3

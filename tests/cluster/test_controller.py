@@ -65,8 +65,11 @@ def test_every_situation_through_the_process(make_place, tell):
 def test_both_sidecars(place, whose):
     """Each image through the whole process: what ours refuses and Tekton's cannot see is the difference."""
     ends = {name: ENDS[name] for name in BY_TEKTON} if whose == "resultsfw" else BY_TEKTON
-    images = {"resultsfw": "image: resultsfw/sidecar:0.1.0", "tekton": "image: tekton/sidecarlogresults:1"}
-    config = {"config.sidecar-logs": f"{images[whose]}\nwire: {whose}"}
+    images = {
+        "resultsfw": "docker.io/resultsfw/sidecar:0.1.0",
+        "tekton": "tekton/sidecarlogresults:1",
+    }
+    config = {"config.sidecar-logs": f"image: {images[whose]}\nwire: {whose}"}
     place.flags(results_from="sidecar-logs", max_result_size=ONE_SIZE, **config)
     place.start("--no-leader-elect", sidecar=whose == "resultsfw")
     mine = [one for one in ends if captures.load(one)["flags"]["max-result-size"] == ONE_SIZE]

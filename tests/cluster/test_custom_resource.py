@@ -17,7 +17,7 @@ from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw_backends.custom_resource import RUN_RESULTS
 
-IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
 PYTHON = os.environ.get("RESULTSFW_PYTHON_IMAGE", "python:3.11")
 RUNS = written_runs(250)
 

@@ -18,7 +18,7 @@ from situations import ENDS, cancel_when_the_second_step_runs, check, submit, ta
 from resultsfw import PODS
 from resultsfw.tekton.api.kinds import TASKRUNS
 
-IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "resultsfw/sidecar-net:0.1.0")
+IMAGE = os.environ.get("RESULTSFW_SIDECAR_NET_IMAGE", "docker.io/resultsfw/sidecar-net:0.1.0")
 FINALIZER = "resultsfw.dev/purge-http"
 TOO_LARGE = "TaskRunResultLargerThanAllowedLimit"
 CEILING = 1_572_864
@@ -215,7 +215,7 @@ with open("$(results.a.path)", "w") as file:
 
 def test_how_long_it_takes(place, accounts, started, results_server, tell):
     """From a Step's last word to its run's status, beside the log's way on the same cluster."""
-    image = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "resultsfw/sidecar:0.1.0")
+    image = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "docker.io/resultsfw/sidecar:0.1.0")
     ways = ("http", "sidecar-logs")
     accounts.grant("enable-log-access-to-controller")
     started(**{"allowed-results-from": ", ".join(ways), "config.sidecar-logs": f"image: {image}"})

@@ -147,7 +147,7 @@ def test_a_volume_that_is_not_there_ends_with_the_runs_timeout(live):
 
 @pytest.mark.parametrize("sidecar", ["plain", "native"])
 def test_a_pod_that_is_deleted(live, server, sidecar):
-    image = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "resultsfw/sidecar:0.1.0")
+    image = os.environ.get("RESULTSFW_SIDECAR_IMAGE", "docker.io/resultsfw/sidecar:0.1.0")
     run = live.run(
         "printf early > $(results.early.path)",
         ON_TERM,

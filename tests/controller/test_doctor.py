@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from resultsfw import images
 from resultsfw.cluster import CONFIG_MAPS
 from resultsfw.controller import cluster_checks, doctor, permissions
 from resultsfw.controller.manifests import kind_of, load
@@ -312,12 +313,26 @@ def test_nodes_that_are_not_linux_are_ignored():
 
 def test_the_image_of_every_backend_is_checked():
     for flags, image in (
-        ({"results-from": "sidecar-logs"}, "resultsfw/sidecar:0.1.0"),
+        ({"results-from": "sidecar-logs", "config.sidecar-logs": "image: x/y:1"}, "x/y:1"),
         ({"results-from": "sidecar-logs", "config.sidecar-logs": "image: mine:1"}, "mine:1"),
     ):
         (finding,) = [finding for finding in examine(Fake(flags)) if finding.what == f"image {image}"]
         assert finding.well is None  # no node lists it
     assert not [finding for finding in examine(Fake()) if "sidecar" in finding.what]
+
+
+def test_an_image_without_a_registry_is_missing_unless_every_node_has_it(monkeypatch):
+    monkeypatch.delenv(images.REGISTRY_VARIABLE)
+    flags = {"results-from": "sidecar-logs"}
+    cluster = Fake(flags)
+    (finding,) = bad(examine(cluster)).values()
+    assert (finding.what, "--image-registry" in finding.fix) == (f"image {images.SIDECAR}", True)
+    for registry in ("r.example", "r.example:5000/team"):
+        found = examine(cluster, image_registry=registry)
+        assert not bad(found)
+        assert f"image {registry}/sidecar:{images.VERSION}" in {finding.what for finding in found}
+    cluster.nodes = [node("amd64", *IMAGES.values(), images.SIDECAR)]
+    assert not bad(examine(cluster))
 
 
 ACCOUNT = "system:serviceaccount:resultsfw:controller"

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from storeserver import ApiServer
 
+from resultsfw import images
 from resultsfw.cli import main
 from resultsfw.cluster import CONFIG_MAPS, Kind
 from resultsfw.controller.install import DEFINITIONS, DEPLOYMENTS, NAMESPACES, wait_for_rollout
@@ -81,6 +82,27 @@ def test_installing_beside_tekton_twice_changes_nothing_the_second_time(site):
         "deployment.apps/resultsfw-controller"
     ]
     assert site.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:2"
+
+
+def test_images_without_a_registry_are_refused_before_anything_changes(site, monkeypatch):
+    site.tekton()
+    monkeypatch.delenv(images.REGISTRY_VARIABLE)
+    assert site.install() == 2
+    assert "no registry is set for controller:0.1.0: build" in site.err
+    controller = ("--controller-image", "mine:1")
+    assert site.install(*controller, "--results-from", "sidecar-logs") == 2
+    assert "no registry is set for sidecar:0.1.0: build" in site.err
+    assert site.install("--image-registry", "https://r.example") == 2
+    assert site.untouched()
+    assert site.install(*controller, "--results-from", "sidecar-logs", "--sidecar-image", "mine:2") == 0, (
+        site.err
+    )
+    assert site.install("--image-registry", "r.example:5000/", "--results-from", "sidecar-logs") == 0, (
+        site.err
+    )
+    (container,) = site.deployment()["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "r.example:5000/controller:0.1.0"
+    assert {"name": images.REGISTRY_VARIABLE, "value": "r.example:5000"} in container["env"]
 
 
 def test_flags_that_were_not_chosen_are_not_changed(site):
@@ -222,6 +244,14 @@ def test_monitoring_installs_alerts(site):
         site.definition(f"{name}.monitoring.coreos.com")
     assert site.install("--monitoring") == 0, site.err
     assert site.words()["servicemonitor.monitoring.coreos.com/resultsfw-controller"] == "created"
+
+
+def test_print_warns_of_images_without_a_registry(capsys, monkeypatch):
+    monkeypatch.delenv(images.REGISTRY_VARIABLE)
+    assert main(["install", "--print"]) == 0
+    out, err = capsys.readouterr()
+    assert "warning: no registry is set for controller:0.1.0" in err
+    assert f"image: {images.CONTROLLER}" in out
 
 
 def test_print_writes_manifests_for_kubectl(capsys):

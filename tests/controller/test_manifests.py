@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from resultsfw import images
 from resultsfw.controller import permissions
 from resultsfw.controller.manifests import Choices, backends_with_rights, flags_patch, kind_of, load, plan_of
 from resultsfw.controller.metrics import Metrics
@@ -405,13 +406,29 @@ def test_the_deployments_options_are_options():
         assert (context.params["sidecar_image"], context.params["nop_image"]) == ("s", "n")
 
 
-def test_all_manifests_have_the_same_image_version():
-    (deployment,) = of_kind(load(""), "Deployment")
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert image == f"resultsfw/controller:{version('resultsfw')}"
-    for name in ("controller", "sidecar"):
-        text = (CONFIG.parent / "images" / f"{name}.Containerfile").read_text()
-        assert f"--manifest resultsfw/{name}:{version('resultsfw')} ." in text
+def container_of(deployment):
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return container
+
+
+def test_the_manifests_name_images_without_a_registry_until_one_is_chosen():
+    names = {images.CONTROLLER, images.RESULTS_SERVER}
+    deployments = of_kind([*load(""), *load("backends/http")], "Deployment")
+    assert {container_of(deployment)["image"] for deployment in deployments} == names
+    assert set(plan_of(Choices(backends=("http",))).images) == names
+    plan = plan_of(Choices(backends=("http",), image_registry="r.example:5000/team/"))
+    assert set(plan.images) == {name.replace(images.NO_REGISTRY, "r.example:5000/team") for name in names}
+    controller = container_of(plan.applied[-1])
+    assert {"name": images.REGISTRY_VARIABLE, "value": "r.example:5000/team"} in controller["env"]
+    assert plan_of(Choices(image_registry="r.example", controller_image="mine:1")).images == ["mine:1"]
+
+
+@pytest.mark.parametrize(
+    "registry", ["https://r.example", "r.example/A", "r.example:x", "-", "r/../x", "r e"]
+)
+def test_a_registry_that_cannot_be_is_refused(registry):
+    with pytest.raises(InputError, match="is not a registry"):
+        plan_of(Choices(image_registry=registry))
 
 
 def test_alerts_use_existing_metrics_and_labels():

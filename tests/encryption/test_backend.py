@@ -18,6 +18,7 @@ from resultsfw.errors import (
     FlagError,
     ForbiddenError,
 )
+from resultsfw.images import SIDECAR_OBJECT_STORE
 from resultsfw.pods import RESULTS_SIDECAR, containers
 from resultsfw.references import format_reference, read_reference
 from resultsfw_backends import object_store
@@ -124,7 +125,7 @@ def test_options_that_cannot_be_are_refused_when_they_are_loaded(url, keys, opti
 
 def test_nothing_stays_in_the_log_and_the_image_has_the_library(url, keys):
     config = configured(url, keys)
-    assert (config.inline_bytes, config.image) == (0, "resultsfw/sidecar-object-store:0.1.0")
+    assert (config.inline_bytes, config.image) == (0, SIDECAR_OBJECT_STORE)
     assert configured(url, keys, image="own", **{"inline-bytes": 0}).image == "own"
 
 

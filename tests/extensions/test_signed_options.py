@@ -23,7 +23,7 @@ def load(**options):
 def test_the_trust_domain_is_all_that_is_needed():
     config = SignedConfig.model_validate(MINIMAL)
     assert (config.policy, config.workload_api, config.wait, config.entries) == ("fail", "csi", 60, None)
-    assert config.image == "resultsfw/sidecar-signed:0.1.0"
+    assert config.image == "registry.invalid/resultsfw/sidecar-signed:0.1.0"
     assert load().verifies_results
 
 

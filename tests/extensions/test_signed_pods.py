@@ -6,6 +6,7 @@ import pytest
 
 from resultsfw import Capabilities, ResultsManager, ResultSpec, Run, Step, hookimpl, podparts
 from resultsfw.errors import BackendError, InputError
+from resultsfw.images import SIDECAR_SIGNED
 from resultsfw.pods import containers
 from resultsfw_extensions._signed_pods import VOLUME, signing_container
 from resultsfw_extensions.signed import Signed
@@ -92,7 +93,7 @@ def mounted(pod):
 def test_the_results_sidecar_signs_what_it_delivers():
     pod = prepare(tekton_pod())
     sidecar = containers(pod)[SIDECAR]
-    assert sidecar["image"] == "resultsfw/sidecar-signed:0.1.0"
+    assert sidecar["image"] == SIDECAR_SIGNED
     assert sidecar["resources"]["limits"]["memory"] == sidecar["resources"]["requests"]["memory"] == "128Mi"
     assert statement.SIGNER_CONTAINER not in containers(pod)
     assert pod["metadata"]["annotations"]["resultsfw.dev/signed"] == "1"
