@@ -27,7 +27,7 @@ MESSAGES: Final = "termination-message"
 LOGS: Final = "sidecar-logs"
 STORE: Final = "object-store"
 
-ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
+ACCESS: Final = "resultsfw install --enable-log-access"
 """As TEP-0127 writes it (Logs Access)."""
 
 _STEP: Final = 4096

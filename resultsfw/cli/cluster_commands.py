@@ -113,6 +113,11 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     help="Grant the controller the permissions that the feature flag coschedule needs.",
 )
 @click.option(
+    "--enable-encryption",
+    is_flag=True,
+    help="Grant the controller the permission that the option encryption of backends needs.",
+)
+@click.option(
     "--enable-signing",
     is_flag=True,
     help='Give the controller the socket of the SPIFFE Workload API, for the extension "signed".',
@@ -126,6 +131,10 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     "--results-from]",
 )
 @click.option("--crds", is_flag=True, help="Install minimal CRDs, on a cluster without Tekton.")
+@click.option(
+    "--disruption-budget", is_flag=True, help="Keep one replica while nodes are drained; needs two nodes."
+)
+@click.option("--network-policies", is_flag=True, help="Limit what the project's pods may send and receive.")
 @click.option("--monitoring", is_flag=True, help="Install a ServiceMonitor and alerts (Prometheus operator).")
 @click.option(
     "--wait",

@@ -38,7 +38,7 @@ _CHECKED: Final = (
 )
 """Kinds of a backend's manifests that are compared with the cluster's objects; of roles, it is asked."""
 
-CRDS: Final = "kubectl apply -k config/crds/"
+CRDS: Final = "resultsfw install --crds, or kubectl apply -k config/crds/"
 
 
 class ClusterReader(Protocol):

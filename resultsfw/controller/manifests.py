@@ -39,6 +39,16 @@ PART_OF: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 BACKENDS: Final = "backends"
 """The folder with a folder for each backend that needs permissions."""
 
+_OPT_INS: Final = {
+    "enable-log-access-to-controller": "log_access",
+    "enable-coscheduling": "coscheduling",
+    "enable-encryption": "encryption",
+    "disruption-budget": "disruption_budget",
+    "network-policies": "network_policies",
+    "monitoring": "monitoring",
+}
+"""The folders with objects that are applied if an attribute of `Choices` is set."""
+
 _FOLDER: Final = resources.files("resultsfw").joinpath("manifests")
 _UNDERSTOOD: Final = frozenset({"apiVersion", "kind", "resources", "labels"})
 
@@ -58,6 +68,9 @@ class Choices:
         flags: Keys to set in that ConfigMap; no other key is changed.
         log_access: Grant the controller access to the logs of pods.
         coscheduling: Grant the controller what the flag ``coschedule`` needs.
+        encryption: Grant the controller what the option ``encryption`` of backends needs.
+        disruption_budget: Keep a ready replica while nodes are drained.
+        network_policies: Limit what the project's pods send and receive.
         signing: Give the controller the socket of the SPIFFE Workload API.
         backends: Grant the controller what these need; names from `backends_with_rights`.
         crds: Install minimal CRDs, for a cluster without Tekton.
@@ -71,6 +84,9 @@ class Choices:
     flags: Mapping[str, str] = field(default_factory=dict)
     log_access: bool = False
     coscheduling: bool = False
+    encryption: bool = False
+    disruption_budget: bool = False
+    network_policies: bool = False
     signing: bool = False
     backends: tuple[str, ...] = ()
     crds: bool = False
@@ -125,10 +141,8 @@ def plan_of(choices: Choices) -> Plan:
     applied = [obj for obj in brought if obj["kind"] == "CustomResourceDefinition"]
     base = load("")
     applied += [obj for obj in base if obj["kind"] != "Deployment"]
-    if choices.log_access:
-        applied += load("enable-log-access-to-controller")
-    if choices.coscheduling:
-        applied += load("enable-coscheduling")
+    for folder, attribute in _OPT_INS.items():
+        applied += load(folder) if getattr(choices, attribute) else []
     for name in choices.backends:
         if name not in backends_with_rights():
             known = ", ".join(backends_with_rights())
@@ -137,8 +151,6 @@ def plan_of(choices: Choices) -> Plan:
                 subject="--backend",
             )
         applied += load(f"{BACKENDS}/{name}")
-    if choices.monitoring:
-        applied += load("monitoring")
     applied += [_with_choices(obj, choices) for obj in base if obj["kind"] == "Deployment"]
     return Plan(
         made=tuple(_in_namespace(obj, choices.namespace) for obj in made),
@@ -177,9 +189,7 @@ def _load(folder: Traversable) -> Iterator[Object]:
     """Load a folder: the part of kustomize that our manifests use."""
     kustomization = folder.joinpath("kustomization.yaml")
     if not kustomization.is_file():
-        for file in sorted(folder.iterdir(), key=lambda path: path.name):
-            yield from yaml.safe_load_all(file.read_text(encoding="utf-8"))
-        return
+        kustomization = folder.joinpath("Kustomization")
     loaded = yaml.safe_load(kustomization.read_text(encoding="utf-8"))
     if unknown := loaded.keys() - _UNDERSTOOD:
         raise ValueError(f"{kustomization}: {', '.join(sorted(unknown))} is not supported here")

@@ -45,11 +45,13 @@ LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 LEASE: Final = "resultsfw-controller"
 """Name of the Lease by which the replicas elect a leader."""
 
-BASE: Final = "kubectl apply -k config/"
+BASE: Final = "resultsfw install, or kubectl apply -k config/"
 COSCHEDULING: Final = (
-    "kubectl apply -f config/enable-coscheduling/, or resultsfw install --enable-coscheduling"
+    "resultsfw install --enable-coscheduling, or kubectl apply -f config/enable-coscheduling/"
 )
-LOG_ACCESS: Final = "kubectl apply -f config/enable-log-access-to-controller/"
+LOG_ACCESS: Final = (
+    "resultsfw install --enable-log-access, or kubectl apply -f config/enable-log-access-to-controller/"
+)
 
 
 def controller_permissions(namespace: str, lease_namespace: str | None) -> list[RequiredPermission]:
@@ -124,7 +126,7 @@ def command_to_grant(name: str) -> str:
     """Return the command that installs the manifests of a backend; "" if it has none."""
     if name not in backends_with_rights():
         return ""
-    return f"kubectl apply -f config/{BACKENDS}/{name}/, or resultsfw install --backend {name}"
+    return f"resultsfw install --backend {name}, or kubectl apply -f config/{BACKENDS}/{name}/"
 
 
 def backend_permissions(
@@ -169,7 +171,9 @@ def _declared_permissions(
         plural, _, subresource = permission.resource.partition("/")
         opt_in = (permission.group, permission.resource) == ("", "pods/log")
         folder = f"enable-{permission.option}"
-        with_option = f"kubectl apply -f config/{folder}/" if has_manifests(folder) else ""
+        with_option = ""
+        if has_manifests(folder):
+            with_option = f"resultsfw install --{folder}, or kubectl apply -f config/{folder}/"
         by_hand = f'grant "{permission.verb} {permission.resource}" to the service account of the controller'
         needs.append(
             RequiredPermission(

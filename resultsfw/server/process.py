@@ -62,7 +62,7 @@ _READY: Final = 5.0
 
 _DAY: Final = 86_400.0
 
-_RIGHTS: Final = "kubectl apply -f config/backends/http/"
+_RIGHTS: Final = "resultsfw install --backend http, or kubectl apply -f config/backends/http/"
 _RUN_RIGHTS: Final = "kubectl apply -f config/enable-run-checks-of-results-server/"
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")

@@ -36,7 +36,7 @@ def test_a_result_too_large_for_a_message_gets_advice_to_use_sidecar_logs():
     )
     assert commands(larger("termination-message", 3500)) == [
         patch,
-        "kubectl apply -f config/enable-log-access-to-controller/",
+        "resultsfw install --enable-log-access",
     ]
 
 

@@ -139,7 +139,7 @@ def test_a_missing_permission_of_the_controller_is_reported_with_its_manifest():
     cluster.denied.add("patch taskruns/status")
     (finding,) = bad(examine(cluster)).values()
     assert finding.what == "patch taskruns.tekton.dev/status"
-    assert finding.fix == "kubectl apply -k config/"
+    assert finding.fix == permissions.BASE
 
 
 def test_log_access_is_checked_only_if_the_backend_needs_it():
@@ -150,7 +150,7 @@ def test_log_access_is_checked_only_if_the_backend_needs_it():
     cluster.denied.add("get pods/log")
     (finding,) = bad(examine(cluster)).values()
     assert finding.what == "get pods/log"
-    assert finding.fix == "kubectl apply -f config/enable-log-access-to-controller/"
+    assert finding.fix == permissions.LOG_ACCESS
     assert "sidecar-logs" in finding.detail
 
 
@@ -163,7 +163,7 @@ def test_every_permission_that_a_backend_declares_is_checked():
     assert set(found) == {f"{right}{group}" if "role" in right else right for right in rights}
     for finding in found.values():
         assert finding.fix == (
-            "kubectl apply -f config/backends/config-map/, or resultsfw install --backend config-map"
+            "resultsfw install --backend config-map, or kubectl apply -f config/backends/config-map/"
         )
 
 
@@ -171,7 +171,7 @@ def test_every_permission_that_a_backend_declares_is_checked():
 def test_a_missing_or_changed_admission_policy_is_reported_with_its_manifest(backend):
     """What keeps pods apart is compared with the manifest, not only looked for."""
     cluster = Fake({"results-from": backend})
-    fix = f"kubectl apply -f config/backends/{backend}/, or resultsfw install --backend {backend}"
+    fix = f"resultsfw install --backend {backend}, or kubectl apply -f config/backends/{backend}/"
     found = bad(examine(cluster))
     names = [f"ValidatingAdmissionPolicy{kind} resultsfw-{backend}" for kind in ("", "Binding")]
     assert set(names) <= set(found)

@@ -27,8 +27,10 @@ ON_POSTGRESQL = "results-server-on-postgresql"
 SIGNING = "enable-signing"
 SIGNING_IDENTITIES = "signing-identities"
 """Not for the controller: for the controller manager of SPIRE."""
-COMPONENTS = {ON_POSTGRESQL, SIGNING}
-"""Components of kustomize: patches, which cannot be applied alone."""
+PATCHES = {ON_POSTGRESQL, SIGNING}
+"""Components of patches, which cannot be applied alone."""
+DISRUPTION = "disruption-budget"
+NETWORK = "network-policies"
 EVERYTHING = [
     "",
     "crds",
@@ -37,6 +39,8 @@ EVERYTHING = [
     LOG_ACCESS,
     RUN_CHECKS,
     "monitoring",
+    DISRUPTION,
+    NETWORK,
     *OPT_INS,
 ]
 
@@ -80,6 +84,11 @@ def needed(needs):
 
 def of_kind(objects, kind):
     return [item for item in objects if item["kind"] == kind]
+
+
+def kustomized(folder):
+    built = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(built.stdout))
 
 
 def test_the_roles_grant_what_the_controller_needs_and_nothing_more():
@@ -201,6 +210,29 @@ def test_every_role_is_bound_to_the_controllers_account(folder):
         assert bound == roles
 
 
+@pytest.mark.parametrize("folder", [DISRUPTION, NETWORK])
+def test_budgets_and_policies_select_the_projects_pods(folder):
+    choice = folder.replace("-", "_")
+    objects = load(folder)
+    assert [item for item in plan_of(Choices(**{choice: True})).applied if item in objects] == objects
+    pods = [
+        item["spec"]["template"]["metadata"]["labels"]
+        for item in of_kind([*load(""), *load("backends/http")], "Deployment")
+    ]
+    for item in objects:
+        selector = item["spec"].get("selector") or item["spec"]["podSelector"]
+        assert sum(selector["matchLabels"].items() <= labels.items() for labels in pods) == 1
+
+
+def test_the_controller_receives_only_requests_for_its_metrics():
+    """Guarantee 8: least privilege."""
+    [policy] = [item for item in load(NETWORK) if item["metadata"]["name"] == "resultsfw-controller"]
+    [rule] = policy["spec"]["ingress"]
+    [container] = of_kind(load(""), "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    assert [port["port"] for port in rule["ports"]] == [port["name"] for port in container["ports"]]
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"resultsfw.dev/scrapes-metrics": "true"}}}]
+
+
 def test_the_opt_in_role_of_the_results_server_grants_only_get_of_taskruns():
     """Guarantee 8: least privilege."""
     objects = load(RUN_CHECKS)
@@ -255,45 +287,56 @@ def test_the_results_servers_options_are_options():
 def test_loaded_manifests_equal_what_kubectl_applies(folder):
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl")
-    if (CONFIG / folder / "kustomization.yaml").exists():
-        command = ["kubectl", "kustomize", str(CONFIG / folder)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True)
-        documents = list(yaml.safe_load_all(said.stdout))
-    else:
-        documents = [
-            document
-            for file in (CONFIG / folder).iterdir()
-            for document in yaml.safe_load_all(file.read_text())
-        ]
+    documents = kustomized(CONFIG / folder)
+    if not (CONFIG / folder / "kustomization.yaml").exists():  # then kubectl apply -f takes the folder, too
+        files = sorted((CONFIG / folder).glob("*.yaml"))
+        assert [obj for file in files for obj in yaml.safe_load_all(file.read_text())] == load(folder)
     key = lambda item: (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])  # noqa: E731
     assert sorted(load(folder), key=key) == sorted(documents, key=key)
 
 
-OVERLAY = """
-namespace: team-x
-namePrefix: x-
-resources: [config]
-"""
-
-
-def test_an_overlay_moves_everything_to_a_namespace_and_renames_it(tmp_path):
+def test_overlays_move_everything_to_a_namespace_and_rename_it(tmp_path):
+    """What exists once in a cluster, such as an admission policy, is added by an overlay without prefix."""
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl")
     shutil.copytree(CONFIG, tmp_path / "config")
-    (tmp_path / "kustomization.yaml").write_text(OVERLAY)
-    built = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
-    objects = list(yaml.safe_load_all(built.stdout))
-    account = {"kind": "ServiceAccount", "name": "x-resultsfw-controller", "namespace": "team-x"}
+    once = ["backends/custom-resource", "backends/self-update", SIGNING_IDENTITIES]
+    components = [name for name in EVERYTHING if name not in ("", "crds", *once)]
+    for name, overlay in {
+        "inner": {
+            "namespace": "team-x",
+            "namePrefix": "x-",
+            "resources": ["../config"],
+            "components": [f"../config/{name}" for name in (*components, *PATCHES)],
+        },
+        "outer": {"resources": ["../inner"], "components": [f"../config/{name}" for name in once]},
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    objects = kustomized(tmp_path / "outer")
+    assert len(objects) > 40
+    names = {f"x-resultsfw-{name}" for name in ("controller", "results-server")}
     for item in objects:
         assert item["metadata"].get("namespace", "team-x") == "team-x"
-        assert item["metadata"]["name"].startswith("x-") or item["kind"] == "Namespace"
-        assert item.get("subjects", [account]) == [account]
-    assert "namespace: resultsfw" not in built.stdout
-    assert "tekton-pipelines" not in built.stdout
+        for subject in item.get("subjects", ()):
+            if subject["kind"] == "ServiceAccount":
+                assert (subject["namespace"], subject["name"] in names) == ("team-x", True)
+            else:
+                assert subject["name"] == "system:serviceaccounts"
+    assert "resultsfw-custom-resource" in {
+        item["metadata"]["name"] for item in of_kind(objects, "ValidatingAdmissionPolicy")
+    }
+    [claim] = [
+        volume["secret"]["secretName"]
+        for item in of_kind(objects, "Deployment")
+        for volume in item["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "tls"
+    ]
+    assert claim == "resultsfw-results-server-tls"  # the operator's own Secret is not renamed
     [variable] = [
         env
         for deployment in of_kind(objects, "Deployment")
-        for env in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        for env in deployment["spec"]["template"]["spec"]["containers"][0].get("env", [])
         if env["name"] == "POD_NAMESPACE"
     ]
     assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
@@ -306,11 +349,9 @@ def test_the_component_replaces_the_results_servers_volume_by_a_database(tmp_pat
 
     for folder in ("backends/http", ON_POSTGRESQL):
         shutil.copytree(CONFIG / folder, tmp_path / folder)
-    files = [f"backends/http/{path.name}" for path in (CONFIG / "backends" / "http").iterdir()]
-    overlay = {"resources": files, "components": [ON_POSTGRESQL]}
+    overlay = {"components": ["backends/http", ON_POSTGRESQL]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    said = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
-    objects = list(yaml.safe_load_all(said.stdout))
+    objects = kustomized(tmp_path)
     assert of_kind(objects, "PersistentVolumeClaim") == []
     [deployment] = of_kind(objects, "Deployment")
     [usual] = of_kind(load("backends/http"), "Deployment")
@@ -345,8 +386,7 @@ def test_the_component_gives_the_controller_the_socket_as_the_installation_does(
     shutil.copytree(CONFIG, tmp_path / "config")
     overlay = {"resources": ["config"], "components": [f"config/{SIGNING}"]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    said = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
-    [patched] = of_kind(list(yaml.safe_load_all(said.stdout)), "Deployment")
+    [patched] = of_kind(kustomized(tmp_path), "Deployment")
     key = lambda item: item.get("mountPath", item.get("name"))  # noqa: E731
     built = patched["spec"]["template"]["spec"]
     assert sorted(built["volumes"], key=key) == sorted(spec["volumes"], key=key)
@@ -356,7 +396,7 @@ def test_the_component_gives_the_controller_the_socket_as_the_installation_does(
 
 def test_every_folder_of_config_is_tested():
     folders = {path.name for path in CONFIG.iterdir() if path.is_dir()}
-    assert folders == {*EVERYTHING, "base", "backends", SIGNING_IDENTITIES, *COMPONENTS} - {"", *OPT_INS}
+    assert folders == {*EVERYTHING, "base", "backends", SIGNING_IDENTITIES, *PATCHES} - {"", *OPT_INS}
 
 
 def test_every_object_has_its_namespace_and_label():
