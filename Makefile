@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest --dist worksteal
 # Tests start hundreds of processes: each would compile the package anew where this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check fast test all-tests check-versions lint bench bench-engine performance clean
+.PHONY: demo check fast test all-tests check-versions lint bench bench-engine performance pictures clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
@@ -54,6 +54,10 @@ bench-engine: $(STAMP)
 performance: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group plots
 	$(BIN)/python bench/performance.py
+
+# The pictures in docs/pictures, of what the commands print and draw today.
+pictures: $(STAMP)
+	$(BIN)/python docs/pictures/make.py
 
 # Installed once, and again when what is installed changes. Python compiles what is imported, so pip compiles
 # nothing: most modules of the libraries are never imported.

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import terminal_picture
 from resultsfw.cli import run as run_module
 from resultsfw.cli.inputs import read_files
 
 pytestmark = pytest.mark.slow
 
-FOLDER = Path(__file__).parents[2] / "examples" / "01-images"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "01-images"
 TASK, FLAGS = FOLDER / "task.yaml", FOLDER / "flags-sidecar-logs.yaml"
 
 
@@ -29,21 +31,14 @@ def cpu():
 def test_the_demo_shows_a_failure_by_name_and_then_success_within_5_s():
     """One screen, under 5 s, exit status 0: the first run fails by name, the second succeeds."""
     before = cpu()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(FOLDER / "demo.py")],
-        cwd=FOLDER.parents[1],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    demo = terminal_picture.record([sys.executable, "-W", "error", FOLDER / "demo.py"], folder=ROOT)
+    text = demo.screen.text
+    assert demo.status == 0, text
     assert cpu() - before < 5
-    lines = done.stdout.splitlines()
+    lines = text.splitlines()
     assert 24 <= len(lines) <= 40
     assert max(map(len, lines)) <= 103
-    words = " ".join(done.stdout.split())
+    words = " ".join(text.split())
     assert 'result "images" has 4572 bytes and does not fit into the termination message' in words
     assert "which has 3072 bytes in this pod" in words
     assert "what to do: set results-from: sidecar-logs" in words
@@ -52,6 +47,9 @@ def test_the_demo_shows_a_failure_by_name_and_then_success_within_5_s():
     )
     assert patch in words
     assert "images array 4572" in words
+    shown = terminal_picture.text_of(ROOT / "docs" / "pictures" / "demo.svg")
+    same = terminal_picture.comparable(shown) == terminal_picture.comparable(text)
+    assert same, "docs/pictures/demo.svg shows another text than the demo prints today: run `make pictures`"
 
 
 def test_the_demo_fails_if_a_run_ends_otherwise(tmp_path):
