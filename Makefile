@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest --dist worksteal
 # Tests start hundreds of processes: each would compile the package anew where this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check fast test all-tests check-versions lint bench bench-engine performance pictures clean
+.PHONY: demo check fast test all-tests check-versions lint site serve-site bench bench-engine performance pictures clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
@@ -24,9 +24,9 @@ check: lint fast
 fast: $(STAMP)
 	$(PYTEST) -n $(FAST_JOBS) -m "not slow" --hypothesis-profile=check
 
-# All that needs no cluster. The linters use one processor for half a minute: the tests begin beside them.
+# All that needs no cluster. The linters, then the site, use one processor for a minute: the tests begin beside them.
 test: $(STAMP)
-	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests site
 
 all-tests: $(STAMP)
 	$(PYTEST) -n $(JOBS)
@@ -41,6 +41,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation in build/site, with warnings as errors and without the network.
+site: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The same on http://127.0.0.1:8000, built again when a page changes.
+serve-site: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 # On an idle machine: what is promised about time, then the sidecar's figures.
 bench: $(STAMP)
 	$(BIN)/python bench/promises.py
@@ -48,9 +56,9 @@ bench: $(STAMP)
 
 # The TEP's measurement without a cluster; on one: bench/pipelines.py -h; all backends on one: bench/backends.py -h.
 bench-engine: $(STAMP)
-	$(BIN)/python bench/engine.py --json docs/performance/engine.json --resume
+	$(BIN)/python bench/engine.py --json docs/explanation/performance/engine.json --resume
 
-# The page, of all measurements in docs/performance.
+# The page of all measurements in docs/explanation/performance.
 performance: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group plots
 	$(BIN)/python bench/performance.py

@@ -3,8 +3,8 @@
 One TaskRun after another, whose Step writes a text of 1 KB, 100 KB, 1 MB, and 200 MB if a backend delivers by
 reference: seconds from the Step's last command to the verdict in the TaskRun's status, peak memory of
 sidecar and controller, the controller's requests, and the bytes that carried the value. Cluster, forwarder to
-the API server and images are those of tests/cluster, named by the same variables (docs/testing.md). All
-processes are read from /proc, so the node is this machine. --resume does what is missing in the file.
+the API server and images are those of tests/cluster, named by the same variables (docs/how-to/testing.md).
+All processes are read from /proc, so the node is this machine. --resume does what is missing in the file.
 """
 
 # ruff: noqa: INP001, T201

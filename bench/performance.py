@@ -1,7 +1,7 @@
-"""Writes docs/performance.md and its plots from records: `bench/performance.py [FILE.json...]`.
+"""Writes docs/explanation/performance.md and its plots from records: `bench/performance.py [FILE.json...]`.
 
-Without files it takes all of docs/performance. It measures nothing, so one measurement can be repeated
-without the others. It needs the dependency group `plots`.
+Without files it takes all of docs/explanation/performance. It measures nothing, so one measurement can be
+repeated without the others. It needs the dependency group `plots`.
 """
 
 # ruff: noqa: INP001
@@ -13,7 +13,7 @@ from measuring import large, page, plots, records, side_by_side, signed
 from measuring.runs import TASKS
 from measuring.summary import rows_of
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "explanation"
 
 
 def main() -> None:

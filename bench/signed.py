@@ -4,8 +4,9 @@ Pairs of TaskRuns, one signed and one not, by two controllers that run all the t
 with each pair. Of each run: seconds from the pod's creation to its first Step, seconds from the Step's last
 command to the verdict in the status, CPU and peak memory of the container that signs (or of the results
 sidecar), CPU of the controller, bytes of the envelope and of the status's annotations. SPIRE, cluster and
-images are those of tests/cluster/test_signed.py, named by the same variables (docs/testing.md). All processes
-are read from /proc and cgroup v1, so the node is this machine. --resume does what is missing in the file.
+images are those of tests/cluster/test_signed.py, named by the same variables (docs/how-to/testing.md). All
+processes are read from /proc and cgroup v1, so the node is this machine. --resume does what is
+missing in the file.
 """
 
 # ruff: noqa: INP001, T201

@@ -1,7 +1,8 @@
 """Deliver the results of a run's Steps to its status: intact, or with a reason.
 
-The names in ``__all__`` are public; ``docs/architecture.md`` describes the layers behind them. Each is
-imported when it is first used: a command line that only prints its help needs neither pydantic nor stevedore.
+The names in ``__all__`` are public; ``docs/explanation/architecture.md`` describes the layers behind
+them. Each is imported when it is first used: a command line that only prints its help needs neither pydantic
+nor stevedore.
 """
 
 from importlib import import_module

@@ -18,7 +18,7 @@ An implementation is a function marked with ``@hookimpl``. It takes any of its h
 ``mount``      the ``volumeMount`` of the volume of these files
 
 Hooks are plain functions. They are called from several threads at once, for different runs.
-``docs/compatibility.md`` says what may change here, and when.
+``docs/reference/compatibility.md`` says what may change here, and when.
 """
 
 from collections.abc import Iterator, Mapping

@@ -22,7 +22,7 @@ RUN = Run(
 
 
 def message(**values: str) -> str:
-    """A termination message as docs/embedding.md tells authors to write it; a Step's own as ``own_NAME``."""
+    """A termination message, written as docs/how-to/embedding.md says; a Step's own as ``own_NAME``."""
     return json.dumps(
         [
             {"key": name.removeprefix("own_"), "value": value, "type": 4 if name.startswith("own_") else 1}

@@ -29,7 +29,7 @@ BARE: Object = {
 def test_embedding_example_is_short_and_shown_in_its_document():
     text = EMBED.read_text()
     assert len(text.splitlines()) < 25
-    assert f"```python\n{text}```" in (ROOT / "docs" / "embedding.md").read_text()
+    assert f"```python\n{text}```" in (ROOT / "docs" / "how-to" / "embedding.md").read_text()
 
 
 def test_embedding_example_collects_the_results_of_a_run():
@@ -49,7 +49,7 @@ def test_embedding_example_collects_the_results_of_a_run():
     assert patch["status"]["conditions"][0]["status"] == "True"
 
 
-EMBEDDING = (ROOT / "docs" / "embedding.md").read_text()
+EMBEDDING = (ROOT / "docs" / "how-to" / "embedding.md").read_text()
 SNIPPETS = re.findall(r"^```(python|sh)\n(.*?)^```$", EMBEDDING, re.MULTILINE | re.DOTALL)
 
 
@@ -160,7 +160,7 @@ def test_files_and_folders_that_a_document_names_exist(document):
 GUARANTEES = dict(
     re.findall(
         r"^## Guarantee (\d+)$(.*?)(?=^## |\Z)",
-        (ROOT / "docs" / "guarantees.md").read_text(),
+        (ROOT / "docs" / "explanation" / "guarantees.md").read_text(),
         re.MULTILINE | re.DOTALL,
     )
 )

@@ -1,7 +1,7 @@
 """Check that names and sentences use standard terms, and none that this project used in a sense of its own.
 
-`docs/glossary.md` explains the terms. A word is listed here if it has no use left in which it is ordinary
-English or Python; a phrase is listed as it is written, and matches whole words.
+`docs/reference/glossary.md` explains the terms. A word is listed here if it has no use left in which it is
+ordinary English or Python; a phrase is listed as it is written, and matches whole words.
 """
 
 import ast

@@ -57,7 +57,7 @@ def test_the_template_gives_the_installed_controller_the_identity_that_an_audito
 
 
 def test_the_page_names_the_files_and_options_that_there_are():
-    page = (ROOT / "docs" / "signed-results.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "signed-results.md").read_text()
     commands = page.partition("## Set-up")[2].partition("```sh\n")[2].partition("```")[0]
     assert len(re.findall(r"^[a-z]", commands, re.MULTILINE)) == 10
     patches = re.findall(r"-p '(.*?)'", commands, re.DOTALL)

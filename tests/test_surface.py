@@ -1,6 +1,7 @@
 """The public surface is what tests/data/surface.txt says: who changes it changes that file as well.
 
-To record it anew: ``python tests/test_surface.py``; what may change when is in docs/compatibility.md.
+To record it anew: ``python tests/test_surface.py``; what may change when:
+docs/reference/compatibility.md.
 """
 
 import dataclasses
@@ -129,7 +130,9 @@ def test_the_public_surface_is_as_it_was_recorded():
     changed = "\n".join(
         difflib.unified_diff(recorded.splitlines(), now.splitlines(), "recorded", "now", lineterm="")
     )
-    assert not changed, f"{changed}\nmay it change in this version (docs/compatibility.md)? Then: {__doc__}"
+    assert not changed, (
+        f"{changed}\nmay it change in this version (docs/reference/compatibility.md)? Then: {__doc__}"
+    )
 
 
 def test_the_groups_of_entry_points_are_public():

@@ -17,7 +17,7 @@ _HEAD: Final = """\
 
 What it costs to carry results, measured like TEP-0127: PipelineRuns of three TaskRuns, which run one after
 the other and have two Steps each. The Steps share the given bytes. `bench/performance.py` generates this
-page from the files in [performance](performance); the commands are at the [end](#how-this-was-measured).
+page from the records that are linked at the [end](#how-this-was-measured), with the commands.
 
 CPU is user and system time as the kernel counts it. A busy machine changes it (cold caches, waiting for
 locks), so compare figures within a table only. **Elapsed times vary more**: controllers, control plane and

@@ -7,6 +7,7 @@ from typing import Final
 from resultsfw import Extraction, Problem, ProblemCode, Verification, format_names
 from resultsfw.errors import ClusterError
 from resultsfw.signatures import Fault, Reason, VerifiedResults
+from resultsfw.site import page
 from resultsfw_extensions._signed_config import Policy
 from resultsfw_signing.tekton_format import is_signature_key
 
@@ -27,11 +28,11 @@ _FAULTS: Final = 100
 
 _UNSIGNED: Final = (
     "the extension signs only pods that were made while it was loaded, and whose signer SPIRE knows: see "
-    "docs/signed-results.md"
+    + page("how-to/signed-results")
 )
 _IDENTITY: Final = (
     "check trust-domain of config.signed, SPIRE's entries, and the clocks of controller and nodes: see "
-    "docs/signed-results.md"
+    + page("how-to/signed-results")
 )
 _CHANGED: Final = (
     "something between the pod and the controller delivers other results than the pod signed: find out what, "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resultsfw.limits import DEFAULT_RESULT_BYTES, OBJECT_BYTES, result_too_large
+from resultsfw.site import page
 from resultsfw.tekton.api import reasons
 from resultsfw.types import ARTIFACTS, CollectionOutcome, Problem, ProblemCode
 
@@ -224,7 +225,7 @@ _WITHHELD: Final = Advice(
 )
 _UNVERIFIED: Final = Advice(
     "follow the message: find out who can write where the results travel, why the pod did not sign, or why "
-    "nothing could be verified; docs/signed-results.md explains each"
+    f"nothing could be verified; {page('how-to/signed-results')} explains each"
 )
 _MISSING: Final = Advice('write the result in a Step, or set the feature flag "missing-results" to "ignore"')
 _INCOMPLETE: Final = Advice("run it again: the missing results cannot be recovered")

@@ -11,6 +11,7 @@ from typing import Final
 from resultsfw.cli import show
 from resultsfw.errors import InputError
 from resultsfw.plugins import BACKENDS, EXTENSIONS, installed_plugins
+from resultsfw.site import page
 
 __all__ = ["BACKEND", "EXTENSION", "ProjectKind", "write_project"]
 
@@ -56,7 +57,7 @@ BACKEND: Final = ProjectKind(
     template="template",
     contents="a working backend that reads the log of a sidecar",
     try_it="example.yaml --results-from {name}",
-    guide="docs/writing-a-backend.md",
+    guide=page("how-to/writing-a-backend"),
 )
 
 EXTENSION: Final = ProjectKind(
@@ -66,7 +67,7 @@ EXTENSION: Final = ProjectKind(
     shared=("ci.yml", "gitignore"),
     contents="a working extension that trims and counts results",
     try_it="example.yaml --feature-flags feature-flags.yaml",
-    guide="docs/extensions.md",
+    guide=page("how-to/extensions"),
 )
 
 
@@ -96,7 +97,7 @@ def write_project(kind: ProjectKind, name: str, *, into: str) -> int:
         f"  pip install -e '.[test]'\n"
         f"  pytest\n"
         f"  resultsfw run {kind.try_it.format(name=name)}\n"
-        f"{kind.guide} of resultsfw describes the hooks; choose a license before you publish\n"
+        f"{kind.guide} describes the hooks; choose a license before you publish\n"
     )
     return 0
 

@@ -12,6 +12,7 @@ from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, NotFoundError
 from resultsfw.images import missing_registry
 from resultsfw.operations.access import Finding
+from resultsfw.site import page
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.api.signing import EXTENSION as SIGNED
 
@@ -109,7 +110,7 @@ def check_workload_api(cluster: ClusterReader, core: ResultsManager) -> Iterator
         cluster.get(CSI_DRIVERS, "", name)
     except NotFoundError:
         detail = "not found: pods that sign stay Pending, because their volume cannot be mounted"
-        fix = "install SPIFFE's CSI driver and SPIRE's agents (docs/signed-results.md, Set-up)"
+        fix = f"install SPIFFE's CSI driver and SPIRE's agents: {page('how-to/signed-results', 'set-up')}"
         yield replace(finding, well=False, detail=detail, fix=fix)
     except ClusterError as error:
         yield replace(finding, well=None, detail=f"cannot be read: {error.message}")

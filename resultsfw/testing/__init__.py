@@ -1,4 +1,6 @@
-"""Test whether a backend or an extension keeps the contract (docs/writing-a-backend.md, docs/extensions.md).
+"""Test whether a backend or an extension keeps the contract.
+
+The contract: docs/how-to/writing-a-backend.md and docs/how-to/extensions.md.
 
 The complete test file of an author::
 

@@ -40,7 +40,8 @@ class PlainScripts(Base):
         """Return a shell script that writes results in a container without Tekton's entrypoint.
 
         It writes files into the folders that the environment names, or else the container's termination
-        message (docs/embedding.md). Override it for a backend to which Steps hand results in another way.
+        message (docs/how-to/embedding.md). Override it for a backend to which Steps hand results in another
+        way.
         """
         files, entries = [], []
         for write in writes:

@@ -362,7 +362,7 @@ def test_a_true_replacement_character_is_an_escape():
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "own_own"]), st.text(max_size=200)))
 def test_what_pythons_json_writes_comes_as_it_was(values):
-    """The one-liner of docs/embedding.md."""
+    """The one-liner of docs/how-to/embedding.md."""
     collected = collected_from(plainpods.message(**values))
     assert collected.ok, collected.problems
     expected = {name.replace("own_own", "one.own"): value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""docs/extensions.md shows what works, and all the options there are."""
+"""docs/how-to/extensions.md shows what works, and all the options there are."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ from resultsfw.testing import ExtensionSuite
 from resultsfw_extensions.redact import RedactConfig
 from resultsfw_extensions.signed import SignedConfig
 
-TEXT = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "extensions.md").read_text()
 
 
 def block(language):

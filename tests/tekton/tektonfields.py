@@ -9,7 +9,7 @@ from resultsfw.tekton.api.configmaps import KEYS
 from resultsfw.tekton.api.fields import FIELDS, VARIANTS
 
 DATA = Path(__file__).parents[1] / "data" / "tekton"
-PAGE = Path(__file__).parents[2] / "docs" / "tekton-fields.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tekton-fields.md"
 
 
 def recorded() -> dict[str, dict[str, str]]:
@@ -80,7 +80,7 @@ def over(below: Any, above: Any) -> Any:
 
 
 def page() -> str:
-    """The page ``docs/tekton-fields.md``."""
+    """The page ``docs/reference/tekton-fields.md``."""
     return "\n".join([*_head(), *_refused_fields(), *_keys(), *_honoured_fields()]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""docs/writing-a-backend.md: nothing of the contract is left out, and no snippet is made up."""
+"""docs/how-to/writing-a-backend.md: nothing of the contract is left out, and no snippet is made up."""
 
 import dataclasses
 import inspect
@@ -12,7 +12,7 @@ from resultsfw import Capabilities, Extraction, Permission, ProblemCode, errors,
 from resultsfw.testing import base
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/writing-a-backend.md").read_text()
+TEXT = (ROOT / "docs/how-to/writing-a-backend.md").read_text()
 PLUGIN = Path(__file__).with_name("claims_plugin.py")
 SOURCES = [
     *(path for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".toml", ".yaml")),

@@ -1,7 +1,7 @@
 """What becomes of each key of Tekton's ConfigMaps: it is honoured, warned about, or it makes runs be refused.
 
-`KEYS` is the table; `docs/tekton-fields.md` shows it, and a test holds it to the recorded list of Tekton's
-own keys (`tests/data/tekton/config-keys.txt`).
+`KEYS` is the table; `docs/reference/tekton-fields.md` shows it, and a test holds it to the recorded list of
+Tekton's own keys (`tests/data/tekton/config-keys.txt`).
 """
 
 import difflib

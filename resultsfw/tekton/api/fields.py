@@ -1,6 +1,6 @@
 """What becomes of each field of Tekton's specs: it is honoured, or the run is refused naming it.
 
-`FIELDS` is the table; `docs/tekton-fields.md` shows it, and a test holds it to the recorded list of
+`FIELDS` is the table; `docs/reference/tekton-fields.md` shows it, and a test holds it to the recorded list of
 Tekton's own fields (`tests/data/tekton/fields.txt`). Types are Tekton's Go types. A structure of
 Kubernetes itself (a volume, a probe, a security context) goes to the pod as a whole, and the API server
 judges it.
