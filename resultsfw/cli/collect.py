@@ -1,19 +1,34 @@
 """``resultsfw collect``: print a saved TaskRun with the status that the controller would write."""
 
+from collections.abc import Sequence
+
 from resultsfw.cli import show
 from resultsfw.cli.advice import advice_on
-from resultsfw.cli.saved import Saved, judge
+from resultsfw.cli.judged import judge_again
+from resultsfw.cli.run_names import RunName
+from resultsfw.cli.sources import Source, core_for
+from resultsfw.errors import InputError
+from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["collect_saved"]
 
 
-def collect_saved(saved: Saved, *, output: str) -> int:
+def collect_saved(names: Sequence[RunName], source: Source, *, output: str) -> int:
     """Print the TaskRun and return the exit status.
 
     Raises:
         InputError: The files are refused.
     """
-    offline = judge(saved).offline
+    runs = source.find(names)
+    for run in runs:
+        if run.kind != TASKRUNS.kind:
+            raise run.refuse(
+                "is a PipelineRun, and collect computes the status of a TaskRun: name one of its"
+            )
+    if len(runs) > 1:
+        raise InputError("collect takes one TaskRun", subject=runs[1].label)
+    with core_for(source, show.print_note) as core:
+        offline = judge_again(runs[0], source, core).offline
     verdict = show.verdict_of(offline.taskrun)
     if output == "json":
         show.write(show.as_json(offline.taskrun))

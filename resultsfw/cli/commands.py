@@ -14,6 +14,7 @@ from resultsfw.cli import (
     cluster_commands,
     completion,
     file_commands,
+    inspect_commands,
     program_commands,
     run_command,
     terminal,
@@ -143,8 +144,8 @@ _SERVERS: Final = (cluster_commands.controller, cluster_commands.results_server)
 """Commands whose output is a log."""
 
 for _command in (
-    *(run_command.run, file_commands.collect, file_commands.explain, file_commands.value),
-    file_commands.verify,
+    *(run_command.run, inspect_commands.list_, inspect_commands.explain, inspect_commands.value),
+    *(inspect_commands.verify, inspect_commands.collect),
     *(file_commands.backends, file_commands.new_backend, file_commands.new_extension),
     *(cluster_commands.controller, cluster_commands.doctor, cluster_commands.install),
     cluster_commands.results_server,

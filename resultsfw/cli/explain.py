@@ -1,31 +1,32 @@
-"""``resultsfw explain``: print the trace of each declared result of a saved TaskRun."""
+"""``resultsfw explain``: print the trace of each declared result of a TaskRun or PipelineRun."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from resultsfw.cli import show
-from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger, without_hints
-from resultsfw.cli.saved import Judged, Saved, judge
+from resultsfw.cli.advice import Advice, advice_on, without_hints
+from resultsfw.cli.explained import Explained, advice_on_trace, explain, run_facts
+from resultsfw.cli.explained_pipelines import print_summary
+from resultsfw.cli.judged import Judged, is_stamped
+from resultsfw.cli.run_names import RunName
 from resultsfw.cli.signatures import describe_signature, trace_signature
+from resultsfw.cli.sources import Source, core_for
 from resultsfw.cli.traces import (
     Budget,
     End,
     ResultTrace,
     budget_of,
     is_of_all_signatures,
-    is_stamped,
-    trace_results,
 )
 from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.plugins import load_backend
 from resultsfw.types import Problem, ProblemCode, Stamp, TransportUsage
 
-__all__ = ["explain_saved"]
+__all__ = ["explain_runs", "print_explained"]
 
 _STYLES: Final = {
     End.ARRIVED: "bold green",
@@ -34,56 +35,40 @@ _STYLES: Final = {
 }
 
 
-def explain_saved(saved: Saved, *, output: str) -> int:
-    """Print the traces and return the exit status.
+def explain_runs(names: Sequence[RunName], source: Source, *, output: str) -> int:
+    """Print the traces of the runs and return the exit status: 0 if all of them succeeded.
 
     Raises:
-        InputError: The files are refused.
+        InputError: The runs cannot be explained, or the names do not fit.
+        ClusterError: They cannot be read.
     """
-    judged = judge(saved)
-    verdict = show.verdict_of(judged.offline.taskrun)
+    runs = source.find(names)
+    with core_for(source, show.print_note) as core:
+        explained = [explain(run, source, core) for run in runs]
     if output == "json":
-        show.write(show.as_json(_facts(judged)))
+        facts = [run_facts(run) for run in explained]
+        show.write(show.as_json(facts[0] if len(facts) == 1 else {"runs": facts}))
     else:
-        _print(show.console(), judged)
-    return 0 if judged.offline.finished and verdict.succeeded else 1
+        out = show.console()
+        for index, run in enumerate(explained):
+            if index:
+                out.print()
+            print_explained(out, run)
+    return 0 if all(show.verdict_of(run.run).succeeded for run in explained) else 1
 
 
-def _facts(judged: Judged) -> dict[str, Any]:
-    """Return everything that is known, for ``-o json``."""
-    offline = judged.offline
-    metadata = offline.taskrun["metadata"]
-    collected = offline.collected
-    transports = collected.transports if collected else ()
-    facts: dict[str, Any] = {
-        "taskrun": metadata["name"],
-        "verdict": asdict(show.verdict_of(offline.taskrun)),
-        "finished": offline.finished,
-    }
-    if offline.stamp is not None and judged.pod is not None:
-        facts["transport"] = {
-            "backend": offline.stamp.backend,
-            "decidedBy": offline.how,
-            "maxResultSize": offline.stamp.max_result_size,
-            "budget": asdict(budget_of(judged.pod, offline.stamp)),
-            "transports": [asdict(carrier) for carrier in transports],
-        }
-    if (signature := trace_signature(judged)) is not None:
-        facts["signature"] = asdict(signature)
-    facts["results"] = [
-        {
-            **asdict(trace),
-            "problem": asdict(trace.problem) if trace.problem else None,
-            "next": [advice.what for advice in _advice(judged, trace)],
-        }
-        for trace in trace_results(judged)
-    ]
-    facts["undeclared"] = list(collected.ignored) if collected else []
-    facts["problems"] = [asdict(problem) for problem in collected.problems] if collected else []
-    return facts
+def print_explained(out: Console, explained: Explained) -> None:
+    """Print the traces of a TaskRun, or of all TaskRuns of a PipelineRun below a summary."""
+    if explained.judged is not None:
+        _print(out, explained.judged, explained.traces)
+        return
+    print_summary(out, explained)
+    for child in explained.children:
+        out.print()
+        print_explained(out, child)
 
 
-def _print(out: Console, judged: Judged) -> None:
+def _print(out: Console, judged: Judged, traces: Sequence[ResultTrace]) -> None:
     offline = judged.offline
     verdict = show.verdict_of(offline.taskrun)
     name = show.plain(offline.taskrun["metadata"]["name"])
@@ -92,9 +77,15 @@ def _print(out: Console, judged: Judged) -> None:
     if not verdict.succeeded and verdict.message:
         show.print_text(out, without_hints(offline.taskrun, offline.collected))
     if offline.run is None:
-        show.print_text(out, "it was refused before a pod was created, so no Step wrote a result")
+        why = (
+            "it was refused before a pod was created, so no Step wrote a result"
+            if offline.finished
+            else "no controller has read its Task yet, so nothing is known of its results"
+        )
+        show.print_text(out, why)
         return
-    traces = trace_results(judged)
+    if judged.note:
+        show.print_text(out, f"note: {judged.note}", hanging=show.INDENT)
     if not traces:
         show.print_text(out, "it declares no results")
     for line in _transport(judged) if traces else ():
@@ -103,17 +94,25 @@ def _print(out: Console, judged: Judged) -> None:
         _print_trace(out, judged, trace)
     for line in _rest(judged, traces):
         show.print_text(out, line, hanging=show.INDENT)
-    show.print_advice(
-        out, list(dict.fromkeys(advice for trace in traces for advice in _advice(judged, trace)))
-    )
+    show.print_advice(out, _all_advice(judged, traces))
+
+
+def _all_advice(judged: Judged, traces: Sequence[ResultTrace]) -> list[Advice]:
+    """Return the advice on all results; where it is not known what became of them, that on the run."""
+    offline = judged.offline
+    if offline.collected is None and show.verdict_of(offline.taskrun).failed:
+        return advice_on(offline.taskrun)
+    return list(dict.fromkeys(advice for trace in traces for advice in advice_on_trace(judged, trace)))
 
 
 def _transport(judged: Judged) -> Iterator[str]:
     """Yield what carried the results of this pod, and how much it may carry."""
     offline = judged.offline
-    if offline.stamp is None or judged.pod is None:
+    if offline.stamp is None:
         return
     yield f"transport: {offline.stamp.backend}, because {offline.how}"
+    if judged.pod is None:
+        return
     if _by_reference(offline.stamp):
         yield f"budget: the backend's own (resultsfw backends {offline.stamp.backend}): it carries references"
     else:
@@ -170,10 +169,7 @@ def _writers(trace: ResultTrace) -> str:
 
 def _what_happened(judged: Judged, trace: ResultTrace) -> str:
     """Return a sentence on what became of a result."""
-    if trace.carried_by:
-        carried = f"arrived in {_carriers(judged, trace)}"
-    else:
-        carried = "arrived in nothing that was read"
+    carried = _carried(judged, trace)
     message = trace.problem.message if trace.problem else ""
     match trace.end:
         case End.ARRIVED:
@@ -188,6 +184,8 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
             return _refused(trace.problem, carried)
         case End.LOST:
             return f"lost: {message}"
+        case End.UNKNOWN if judged.offline.collected is None:
+            return "it is not in the status, and nothing that can be read says whether a Step wrote it"
         case End.UNKNOWN if trace.problem is None:
             return (
                 "it did not arrive: the Step that failed did not write it, or its entrypoint (Tekton's) "
@@ -196,6 +194,15 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
         case _:
             above = message in show.verdict_of(judged.offline.taskrun).message
             return f"lost, or never written: nothing tells which; {'see above' if above else message}"
+
+
+def _carried(judged: Judged, trace: ResultTrace) -> str:
+    """Return how a result arrived, as the beginning of a sentence."""
+    if trace.carried_by:
+        return f"arrived in {_carriers(judged, trace)}"
+    if judged.offline.collected is None:
+        return "is in the status"
+    return "arrived in nothing that was read"
 
 
 def _refused(problem: Problem | None, carried: str) -> str:
@@ -262,25 +269,3 @@ def _rest(judged: Judged, traces: Sequence[ResultTrace]) -> Iterator[str]:
     if collected.ignored:
         names = ", ".join(f'"{name}"' for name in collected.ignored)
         yield f"ignored, as nothing declares it: {names}"
-
-
-def _advice(judged: Judged, trace: ResultTrace) -> list[Advice]:
-    stamp = judged.offline.stamp
-    if stamp is None or trace.end in (End.ARRIVED, End.PENDING):
-        return []
-    if trace.problem is None:
-        return _advice_on_dropped(trace) if trace.end is End.UNKNOWN else []
-    return advice_for(trace.problem, stamp.backend)
-
-
-def _advice_on_dropped(trace: ResultTrace) -> list[Advice]:
-    """Return what to do where Tekton's entrypoint may have dropped a result that was too large."""
-    step = next(iter(trace.failed))
-    hint = larger(MESSAGES, 0)
-    return [
-        Advice(
-            f'read the end of the log of Step "{step}"; if it says "Termination message is above max allowed '
-            f'size", {hint.what}',
-            hint.commands,
-        )
-    ]

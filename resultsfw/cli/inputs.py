@@ -12,12 +12,16 @@ from resultsfw import documents
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 
-__all__ = ["STDIN", "Document", "read_bytes", "read_files"]
+__all__ = ["STDIN", "Document", "read_bytes", "read_files", "without_nulls"]
 
 STDIN: Final = "-"
 
 FILE_BYTES: Final = 64 * 1024 * 1024
 """Limit of one file. An API object has 1.5 MiB at most, so a larger file is not a manifest."""
+
+
+_SUFFIXES: Final = (".json", ".yaml", ".yml")
+"""Of the files that are read in a folder, as for kubectl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Document:
 
     Attributes:
         source: The file's name as it was given, or "standard input".
-        number: Number of the document in the file, from 1.
+        number: Number of the document in the file, from 1; 0: of an object that was read from a cluster.
         obj: A mapping whose ``apiVersion`` and ``kind`` are text.
         text: The whole file, to find the line of a field.
         within: Path of the object in a List, such as ``items[2]``; "" outside of a List.
@@ -54,6 +58,8 @@ class Document:
     @property
     def where(self) -> str:
         """Return file and document, for messages."""
+        if not self.number:
+            return self.source
         inner = f", {self.within}" if self.within else ""
         return f"{self.source}, document {self.number}{inner}"
 
@@ -66,21 +72,35 @@ class Document:
             names_field: Whether ``why`` names the field itself.
         """
         path = ".".join(part for part in (self.within, field) if part)
-        line = _line(self.text, self.number, path)
+        line = _line(self.text, self.number, path) if self.number else None
         at_line = f", line {line}" if line else ""
         named = f" {field}:" if field and not names_field else ""
         return InputError(f"{self.where}{at_line}:{named} {why}", subject=self.where)
 
 
 def read_files(names: Sequence[str]) -> list[Document]:
-    """Return the objects of all files in order; ``-`` is standard input. The items of a List are objects.
+    """Return the objects of all files in order. The items of a List are objects.
+
+    Args:
+        names: Files; folders, whose manifests are read in the order of their names (as kubectl does, not
+            those in folders below); "-" is standard input.
 
     Raises:
         InputError: A file cannot be read or is not a manifest; the message names file, document and line.
     """
     if names.count(STDIN) > 1:
         raise InputError('standard input ("-") can be read only once', subject=STDIN)
-    return [document for name in names for document in _read_file(name)]
+    return [document for name in names for file in _files(name) for document in _read_file(file)]
+
+
+def _files(name: str) -> list[str]:
+    """Return the manifests of a folder, or the name itself if it is no folder."""
+    if name == STDIN or not (folder := Path(name)).is_dir():
+        return [name]
+    found = sorted(str(path) for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"{name}: no file {', '.join(f'*{suffix}' for suffix in _SUFFIXES)}", subject=name)
+    return found
 
 
 def read_bytes(name: str, *, limit: int) -> bytes:
@@ -128,7 +148,7 @@ def _read_file(name: str) -> Iterator[Document]:
         ) from error
     for number, obj in enumerate(objects, 1):
         if obj is not None:
-            yield from _documents(source, number, _without_nulls(obj), text)
+            yield from _documents(source, number, without_nulls(obj), text)
 
 
 def _documents(source: str, number: int, obj: Any, text: str, within: str = "") -> Iterator[Document]:
@@ -153,11 +173,11 @@ def _documents(source: str, number: int, obj: Any, text: str, within: str = "") 
         yield from _documents(source, number, {**named, **item} if bare else item, text, inner)
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
     """Return the value without fields that are null: an API server takes them as absent."""
     if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _line(text: str, number: int, path: str) -> int | None:

@@ -12,6 +12,7 @@ __all__ = [
     "INSTALL_STATUSES",
     "LIST_STATUSES",
     "NEW_STATUSES",
+    "READ_STATUSES",
     "RUN_STATUSES",
     "SAVED_STATUSES",
     "SERVER_STATUSES",
@@ -21,13 +22,17 @@ __all__ = [
     "cluster_options",
     "combined",
     "connection_options",
+    "files_option",
     "flag_options",
+    "flags_namespace_option",
     "given_options",
     "image_options",
     "kubeconfig_options",
     "log_level_option",
+    "logs_option",
     "output_option",
-    "saved_run_options",
+    "run_namespace_option",
+    "source_options",
 ]
 
 _STATUSES: Final = """
@@ -40,8 +45,11 @@ Exit status:
   130  interrupted
 """
 RUN_STATUSES: Final = _STATUSES.format("every run succeeded", "a run failed", "the input was")
+READ_STATUSES: Final = _STATUSES.format(
+    "the runs are listed", "the cluster cannot be read, or has no such run", "the input was"
+)
 SAVED_STATUSES: Final = _STATUSES.format(
-    "the run succeeded", "the run failed, or has not finished", "the input was"
+    "the run succeeded", "the run failed, has not finished, or cannot be read", "the input was"
 )
 VALUE_STATUSES: Final = _STATUSES.format(
     "the value is complete", "the value cannot be fetched", "the input, or the value that was fetched, was"
@@ -117,24 +125,6 @@ flag_options = combined(
     ),
 )
 
-saved_run_options = combined(
-    click.option(
-        "--taskrun",
-        metavar="FILE",
-        required=True,
-        help='The TaskRun, saved by "kubectl get taskrun NAME -o yaml".',
-    ),
-    click.option("--pod", metavar="FILE", help='Its Pod, saved by "kubectl get pod NAME -o yaml".'),
-    click.option(
-        "--log",
-        "logs",
-        metavar="CONTAINER=FILE",
-        multiple=True,
-        help='The log of a container, saved by "kubectl logs POD -c CONTAINER"; can be repeated.',
-    ),
-    flag_options,
-)
-
 kubeconfig_options = combined(
     click.option(
         "--kubeconfig", metavar="FILE", help="Path of the kubeconfig file.  [default: as for kubectl]"
@@ -142,6 +132,43 @@ kubeconfig_options = combined(
     click.option(
         "--context", metavar="NAME", help="Context of the kubeconfig.  [default: the current context]"
     ),
+)
+
+files_option = click.option(
+    "-f",
+    "--filename",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    help='Read objects that "kubectl get -o yaml" saved, instead of a cluster: a file, a folder or "-" for '
+    "standard input; can be repeated.",
+)
+
+run_namespace_option = click.option(
+    "-n",
+    "--namespace",
+    metavar="NAME",
+    help="Namespace of the runs.  [default: that of the kubeconfig's context; any in files]",
+)
+
+logs_option = click.option(
+    "--log",
+    "logs",
+    metavar="CONTAINER=FILE",
+    multiple=True,
+    help='The log of a container, saved by "kubectl logs POD -c CONTAINER"; can be repeated.',
+)
+
+flags_namespace_option = click.option(
+    "--flags-namespace",
+    default="tekton-pipelines",
+    show_default=True,
+    metavar="NAME",
+    help='Namespace of the ConfigMap "feature-flags" on a cluster.',
+)
+
+source_options = combined(
+    files_option, logs_option, run_namespace_option, kubeconfig_options, flags_namespace_option, flag_options
 )
 
 connection_options = combined(

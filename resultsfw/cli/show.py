@@ -34,6 +34,7 @@ __all__ = [
     "counted",
     "plain",
     "print_advice",
+    "print_note",
     "print_taskrun",
     "print_text",
     "shortened",
@@ -196,6 +197,12 @@ def print_text(out: Console, text: str, *, indent: str = INDENT, hanging: str = 
     for paragraph in text.split("\n"):
         for line in wrapper.wrap(plain(paragraph)):
             out.print(Text(line, style=style), soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """Print what a person should know beside the output, on standard error."""
+    out = console(stderr=True)
+    print_text(out, f"note: {text}", indent="", hanging=INDENT)
 
 
 def print_taskrun(

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from resultsfw.cli.saved import Judged
+from resultsfw.cli.judged import Judged
 from resultsfw.cli.show import VERIFICATION_WORDS, counted
 from resultsfw.pods import containers
 from resultsfw.types import CollectionOutcome, Verification

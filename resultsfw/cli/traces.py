@@ -6,14 +6,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 from resultsfw.cli.advice import MESSAGES
-from resultsfw.cli.saved import Judged
+from resultsfw.cli.judged import Judged, is_stamped
+from resultsfw.cli.show import size_of
 from resultsfw.cluster import Object
 from resultsfw.messages import CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES, message_budget
-from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
-__all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_of_all_signatures", "is_stamped", "trace_results"]
+__all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_of_all_signatures", "trace_results"]
 
 
 class End(StrEnum):
@@ -28,7 +28,7 @@ class End(StrEnum):
     LOST = "lost"
     """It was written and did not arrive whole."""
     UNKNOWN = "unknown"
-    """It did not arrive, and the saved files do not say whether it was written."""
+    """It did not arrive, and nothing that can be read says whether it was written."""
     PENDING = "pending"
     """The run has not finished."""
 
@@ -107,11 +107,6 @@ def budget_of(pod: Object, stamp: Stamp) -> Budget:
     return Budget(containers=counts)
 
 
-def is_stamped(pod: Object) -> bool:
-    """Return whether our controller created the pod."""
-    return STAMP_ANNOTATION in (pod.get("metadata", {}).get("annotations") or {})
-
-
 def trace_results(judged: Judged) -> list[ResultTrace]:
     """Trace the Task's results, then those of each Step, in declaration order."""
     run = judged.offline.run
@@ -128,9 +123,10 @@ class _Tracer:
     def __init__(self, judged: Judged, run: Run) -> None:
         offline = judged.offline
         self._run = run
-        self._finished = offline.finished and offline.collected is not None
+        self._finished = offline.finished
+        self._is_known = offline.collected is not None
         self._collected = offline.collected or CollectionOutcome()
-        self._arrived = set(_arrived(offline.taskrun))
+        self._arrived = dict(_arrived(offline.taskrun))
         self._stamp = offline.stamp
         self._ours = is_stamped(judged.pod or {})
         self._codes = _exit_codes(judged.pod or {}, run)
@@ -174,6 +170,8 @@ class _Tracer:
             return End.ARRIVED, None
         if not self._finished:
             return End.PENDING, None
+        if not self._is_known:
+            return End.UNKNOWN, None
         problems = self._collected.problems
         own = {origin, (step.name if step else None, declared.name)}
         for problem in problems:
@@ -205,9 +203,10 @@ class _Tracer:
         record = f"step-{origin[0]}.{origin[1]}" if origin[0] else origin[1]
         return any(record in carrier.results for carrier in self._collected.transports)
 
-    def _size(self, name: str, step: Step | None) -> int | None:
+    def _size(self, name: str, step: Step | None) -> int:
         results = self._collected.step_results.get(step.name, ()) if step else self._collected.results
-        return next((result.size for result in results if result.name == name), None)
+        in_status = size_of(self._arrived[step.name if step else None, name])
+        return next((result.size for result in results if result.name == name), in_status)
 
 
 def is_of_all_signatures(problem: Problem) -> bool:
@@ -215,14 +214,14 @@ def is_of_all_signatures(problem: Problem) -> bool:
     return problem.code is ProblemCode.UNVERIFIED and problem.result is None
 
 
-def _arrived(taskrun: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-    """Yield the Step (``None``: the Task) and the name of each result in the status."""
-    status = taskrun.get("status", {})
+def _arrived(taskrun: Mapping[str, Any]) -> Iterator[tuple[tuple[str | None, str], Any]]:
+    """Yield the Step (``None``: the Task) and the name of each result in the status, with its value."""
+    status = taskrun.get("status") or {}
     for result in status.get("results") or ():
-        yield None, result["name"]
+        yield (None, result["name"]), result["value"]
     for step in status.get("steps") or ():
         for result in step.get("results") or ():
-            yield step["name"], result["name"]
+            yield (step["name"], result["name"]), result["value"]
 
 
 def _exit_codes(pod: Object, run: Run) -> dict[str, int]:

@@ -1,25 +1,31 @@
-"""``resultsfw value``: print the value of a result of a saved TaskRun, fetched and verified if referenced."""
+"""``resultsfw value``: print the value of a result of a run, fetched and verified if it is referenced."""
 
 # ruff: noqa: ARG002 - without a cluster every request is refused alike
 
 import contextlib
+import difflib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from resultsfw.cli.inputs import Document, read_files
-from resultsfw.cli.settings import Given, core_of
+from resultsfw.cli import show
+from resultsfw.cli.announcing import AnnouncingCluster
+from resultsfw.cli.extras import needs
+from resultsfw.cli.inputs import Document
+from resultsfw.cli.run_names import RunName
+from resultsfw.cli.sources import Source, core_for
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, CorruptError, InputError
 from resultsfw.references import read_reference
+from resultsfw.tekton.taskrun.stamps import may_use
 from resultsfw.types import Reference
 
 __all__ = ["Access", "print_value"]
@@ -41,26 +47,30 @@ class Access:
 
 
 _NOWHERE: Final = Access()
+_LISTED: Final = 20
+"""Names of results that an error lists."""
 
 
-def print_value(file: str, name: str, *, flags: Given, output: str | None, access: Access = _NOWHERE) -> int:
+def print_value(
+    names: Sequence[RunName], result: str, source: Source, *, output: str | None, access: Access = _NOWHERE
+) -> int:
     """Write a result's value to a file, or to standard output, and return the exit status.
 
     Nothing is written before the whole value is fetched and has the reference's size and digest.
 
     Args:
-        file: File of the TaskRun; "-" is standard input.
-        name: Name of the result; ``STEP.RESULT`` for a Step's own.
-        flags: Flags that configure the backend of a reference.
+        names: The run; may be left out where there is only one.
+        result: Name of the result; ``STEP.RESULT`` for a Step's own.
+        source: Where the run is read, and the flags that configure the backend of a reference.
         output: File to write, replaced only when the value is verified; ``None``: standard output.
-        access: The cluster that the backend may use.
+        access: The cluster that the backend may use if the run was saved.
 
     Raises:
-        InputError: The file has no such TaskRun or result, or the output cannot be written.
+        InputError: There is no such run or result, or the output cannot be written.
         ResultsError: The value cannot be fetched, or differs from what was stored.
     """
-    document = _taskrun(file)
-    pieces = _pieces(_value(document, name), flags, access)
+    (document,) = source.find(names)
+    pieces = _pieces(_value(document, result), document, source, access)
     try:
         target = None if output is None else Path(output).resolve()
         if target is None:
@@ -79,29 +89,21 @@ def print_value(file: str, name: str, *, flags: Given, output: str | None, acces
     return 0
 
 
-def _taskrun(file: str) -> Document:
-    documents = read_files([file])
-    taskruns = [document for document in documents if document.kind == "TaskRun"]
-    if len(taskruns) != 1:
-        found = ", ".join(document.label for document in documents) or "nothing"
-        raise InputError(f"{file}: a file with one TaskRun is needed; found: {found}", subject=file)
-    return taskruns[0]
-
-
 def _value(document: Document, name: str) -> Any:
     """Return what the status holds for a result: its value, or a reference as a mapping."""
-    try:
-        found = dict(_results(document.obj))
-    except (AttributeError, KeyError, TypeError):
-        raise document.refuse("cannot be read: it is not what a controller writes", "status") from None
+    found = dict(_results(document.obj))
     if name not in found:
-        named = ", ".join(found) or "none"
-        raise document.refuse(f'has no result "{name}" (it has: {named})', "status.results", names_field=True)
+        near = difflib.get_close_matches(name, found, n=1)
+        named = ", ".join(list(found)[:_LISTED]) or "none"
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise document.refuse(
+            f'has no result "{name}" (it has: {named}){hint}', "status.results", names_field=True
+        )
     return found[name]
 
 
-def _results(taskrun: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    status = taskrun.get("status", {})
+def _results(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    status = run.get("status") or {}
     for step in status.get("steps") or ():
         for result in step.get("results") or ():
             yield f"{step['name']}.{result['name']}", result["value"]
@@ -109,7 +111,7 @@ def _results(taskrun: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield from ((result["name"], result["value"]) for result in status.get("results") or ())
 
 
-def _pieces(value: Any, flags: Given, access: Access) -> Iterator[bytes]:
+def _pieces(value: Any, document: Document, source: Source, access: Access) -> Iterator[bytes]:
     try:
         reference = read_reference(value)
     except CorruptError as error:
@@ -119,24 +121,36 @@ def _pieces(value: Any, flags: Given, access: Access) -> Iterator[bytes]:
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         )
         return iter([text.encode("utf-8", "surrogatepass")])
-    return _dereferenced(reference, core_of(flags), access)
+    core = core_for(source, show.print_note)
+    # A file is the user's own, so the backend it names may be imported; a status may be a tenant's.
+    if source.is_live and not may_use(core, document.obj, reference.backend):
+        raise InputError(
+            f'the value is a reference of backend "{reference.backend}", which neither the flags nor the '
+            f"run's status name: if it is trusted, add --results-from {reference.backend}",
+            subject=reference.backend,
+        )
+    return _dereferenced(reference, core, source, access)
 
 
-def _dereferenced(reference: Reference, core: ResultsManager, access: Access) -> Iterator[bytes]:
+def _dereferenced(
+    reference: Reference, core: ResultsManager, source: Source, access: Access
+) -> Iterator[bytes]:
     with core, ExitStack() as connections:
-        # The file is the user's own, so the backend it names may be imported.
-        cluster = _cluster(access, connections)
+        cluster = _cluster(source, access, connections)
         yield from core.dereference(reference, cluster, backend=reference.backend)
 
 
-def _cluster(access: Access, connections: ExitStack) -> Cluster:
+def _cluster(source: Source, access: Access, connections: ExitStack) -> Cluster:
+    if (live := source.writable()) is not None:
+        return AnnouncingCluster(live, show.print_note)
     if not access.wanted:
         return _NoCluster()
-    from resultsfw.kube.cluster import KubeCluster  # noqa: PLC0415 - for few backends only
-    from resultsfw.kube.connection import connect  # noqa: PLC0415 - see above
+    with needs("cluster"):
+        from resultsfw.kube.cluster import KubeCluster  # noqa: PLC0415 - for few backends only
+        from resultsfw.kube.connection import connect  # noqa: PLC0415 - see above
 
     connection = connect(access.kubeconfig, access.context)
-    return KubeCluster(connections.enter_context(closing(connection)))
+    return AnnouncingCluster(KubeCluster(connections.enter_context(closing(connection))), show.print_note)
 
 
 class _NoCluster:

@@ -1,59 +1,54 @@
-"""``resultsfw verify``: verify saved TaskRuns by the verdict in their status, without a cluster."""
+"""``resultsfw verify``: verify runs by the verdict in their status; of saved ones no cluster is asked."""
 
 import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 import click
+from cryptography import x509
 
-from resultsfw.cli.inputs import Document, read_bytes, read_files
+from resultsfw.cli.inputs import Document, read_bytes
+from resultsfw.cli.run_names import KINDS, RunName
+from resultsfw.cli.saved_run import checked_status
 from resultsfw.cli.show import plain
+from resultsfw.cli.sources import LEVELS, Source
+from resultsfw.cli.verify_pipelines import verify_pipelinerun
 from resultsfw.errors import InputError
 from resultsfw.jsons import MAX_DEPTH, is_deeper_than, is_json
+from resultsfw.signatures import (
+    SpiffeId,
+    TrustBundle,
+    VerifiedRun,
+    check_trust_domain,
+    controller_identity,
+    parse_bundles,
+    parse_spiffe_id,
+    verify_taskrun,
+)
+from resultsfw.signatures.bundles import BUNDLE_BYTES
+from resultsfw.tekton.api.kinds import PIPELINERUNS
 
-try:
-    from cryptography import x509
-
-    from resultsfw.cli.verify_pipelines import verify_pipelinerun
-    from resultsfw.signatures import (
-        SpiffeId,
-        TrustBundle,
-        VerifiedRun,
-        check_trust_domain,
-        controller_identity,
-        parse_bundles,
-        parse_spiffe_id,
-        verify_taskrun,
-    )
-    from resultsfw.signatures.bundles import BUNDLE_BYTES
-except ImportError as missing:
-    raise InputError(
-        "resultsfw verify needs cryptography, which is not installed: pip install 'resultsfw[signed]'",
-        subject="resultsfw verify",
-    ) from missing
-
-__all__ = ["verify_files"]
+__all__ = ["verify_runs"]
 
 _UNNAMED: Final = "unnamed"
 """Stands for the trust domain of a bundle until it is known."""
-_LEVELS: Final = 8
-"""Levels of nested PipelineRuns that are followed."""
-_KINDS: Final = ("TaskRun", "PipelineRun")
 _API_VERSION: Final = "tekton.dev/v1"
 
 
-def verify_files(
-    files: Sequence[str],
+def verify_runs(
+    names: Sequence[RunName],
+    source: Source,
     *,
     bundles: Sequence[str],
     trust_domain: str | None,
     controller_id: str | None,
     output: str,
 ) -> int:
-    """Verify the runs in the files, print the outcome and return the exit status: 0 if every run verifies.
+    """Verify runs, print the outcome and return the exit status: 0 if every run verifies.
 
     Args:
-        files: Files with TaskRuns, PipelineRuns and lists of them; "-" is standard input.
+        names: The runs; with a PipelineRun its children are verified. All runs of files without names.
+        source: Where they are read.
         bundles: Files with the trust bundle, as it was when the runs ended; several are taken together.
         trust_domain: The trust domain of controller and pods; ``None``: that of the bundle.
         controller_id: The SPIFFE ID that must have signed; ``None``: `controller_identity`.
@@ -61,11 +56,12 @@ def verify_files(
 
     Raises:
         InputError: A file is not readable, has no run, or an option is not valid.
+        ClusterError: A run cannot be read.
         SignatureError: A bundle is not readable.
     """
     bundle = _bundle(bundles, trust_domain)
     controller = parse_spiffe_id(controller_id) if controller_id else controller_identity(bundle.trust_domain)
-    verified = _verify(_runs(files), bundle, controller)
+    verified = _verify(_runs(names, source), bundle, controller)
     ok = all(run.ok for _, run in verified)
     if output == "json":
         report = {"verified": ok, "runs": [_as_json(kind, run) for kind, run in verified]}
@@ -76,14 +72,13 @@ def verify_files(
     return 0 if ok else 1
 
 
-def _runs(files: Sequence[str]) -> list[Document]:
-    documents = read_files(files)
-    runs = [document for document in documents if document.kind in _KINDS]
+def _runs(names: Sequence[RunName], source: Source) -> list[Document]:
+    if names or source.is_live:
+        runs = _with_children(source.find(names), source)
+    else:
+        runs = list(source.runs(KINDS, ""))
     if not runs:
-        found = ", ".join(document.label for document in documents) or "nothing"
-        raise InputError(
-            f"no TaskRun and no PipelineRun in {', '.join(files)}; found: {found}", subject=", ".join(files)
-        )
+        raise InputError("no TaskRun and no PipelineRun in the files", subject="-f")
     for run in runs:
         if run.obj["apiVersion"] != _API_VERSION:
             raise run.refuse(
@@ -98,6 +93,24 @@ def _runs(files: Sequence[str]) -> list[Document]:
     return runs
 
 
+def _with_children(runs: Sequence[Document], source: Source) -> list[Document]:
+    """Return the runs and, after each PipelineRun, its children, each once."""
+    known: dict[tuple[str, str], Document] = {}
+
+    def add(run: Document, levels: int) -> None:
+        key = (run.kind, run.obj["metadata"]["name"])
+        if key in known:
+            return
+        known[key] = run
+        if run.kind == PIPELINERUNS.kind and levels:
+            for child in source.children(checked_status(run)):
+                add(child, levels - 1)
+
+    for run in runs:
+        add(run, LEVELS)
+    return list(known.values())
+
+
 def _verify(
     documents: Sequence[Document], bundle: TrustBundle, controller: SpiffeId
 ) -> list[tuple[str, VerifiedRun]]:
@@ -107,7 +120,7 @@ def _verify(
     taskruns = [index for index, document in enumerate(documents) if document.kind == "TaskRun"]
     pipelineruns = [index for index, document in enumerate(documents) if document.kind == "PipelineRun"]
     # A PipelineRun that another contains comes before it: each round verifies those one level further up.
-    for index in [*taskruns, *pipelineruns * min(len(pipelineruns), _LEVELS)]:
+    for index in [*taskruns, *pipelineruns * min(len(pipelineruns), LEVELS)]:
         document = documents[index]
         run = (
             verify_taskrun(document.obj, bundle, controller=controller)

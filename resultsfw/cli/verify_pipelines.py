@@ -72,9 +72,9 @@ def _child_faults(child: Object, namespace: str, runs: Runs) -> Iterator[Fault]:
     kind, name = str(child.get("kind") or "TaskRun"), str(child.get("name") or "")
     if (kind, namespace, name) not in runs:
         why = (
-            f"its child {kind} {shown(name)} is not in the files: save it with kubectl get -o yaml, too"
+            f"its child {kind} {shown(name)} was not found: it was deleted, or is not in the files"
             if kind == "TaskRun"
-            else f"its child {kind} {shown(name)} is not in the files, or is of a kind that is not signed"
+            else f"its child {kind} {shown(name)} was not found, or is of a kind that is not signed"
         )
         yield Fault(reason=Reason.NO_SIGNATURE, message=why)
     elif not (verified := runs[kind, namespace, name][1]).ok:

@@ -86,11 +86,11 @@ def saved(write):
             change(taskrun)
         flags = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}}
         options = [
-            *("--taskrun", write("taskrun.json", json.dumps(taskrun))),
+            *("-f", write("taskrun.json", json.dumps(taskrun))),
             *("--feature-flags", write("flags.json", json.dumps({**flags, "data": capture["flags"]}))),
         ]
         if events:
-            options += ["--pod", write("pod.json", json.dumps(events[pod]["object"]))]
+            options += ["-f", write("pod.json", json.dumps(events[pod]["object"]))]
         if log and "sidecar_log_base64" in capture:
             file = write("sidecar.log", base64.b64decode(capture["sidecar_log_base64"]))
             options += ["--log", f"{SIDECAR}={file}"]

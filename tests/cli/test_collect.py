@@ -119,7 +119,7 @@ def test_a_missing_log_makes_results_unreadable_and_says_how_to_save_it(cli, sav
 
 def test_a_run_that_is_refused_needs_no_pod(cli, saved):
     options = saved("sl-reserved-sidecar")
-    assert "--pod" not in options
+    assert "pod.json" not in options
     assert cli("collect", *options).status == 1
 
 
@@ -150,32 +150,46 @@ def refused(ran, *said):
 
 
 def test_files_of_other_kinds_are_refused(cli, saved):
-    options = saved("tm-basic")
-    swapped = [{"taskrun.json": "pod.json", "pod.json": "taskrun.json"}.get(word, word) for word in options]
-    refused(cli("collect", *swapped), 'pod.json: no TaskRun; found: Pod "tm-basic-pod"')
-    no_pod = [{"pod.json": "taskrun.json"}.get(word, word) for word in options]
-    refused(cli("collect", *no_pod), 'taskrun.json: no Pod; found: TaskRun "tm-basic"')
+    saved("tm-basic")
+    refused(cli("collect", "-f", "pod.json"), "pod.json: no TaskRun and no PipelineRun; found: Pod")
+    refused(cli("collect", "-f", "taskrun.json"), "its Pod is not in the files")
 
 
-def test_two_runs_in_one_file_are_refused(cli, saved, write):
+def test_the_files_may_be_given_in_any_order_in_one_file_or_as_a_folder(cli, saved, write, tmp_path):
     options = saved("tm-basic")
-    run = Path("taskrun.json").read_text()
-    write("taskrun.json", f"{run}\n---\n{run}")
-    refused(cli("collect", *options), "taskrun.json, document 2", "a second TaskRun")
+    out = cli("collect", *options).out
+    assert cli("collect", *options[4:], *options[:4]).out == out
+    objects = [json.loads(Path(file).read_text()) for file in ("taskrun.json", "pod.json", "flags.json")]
+    write("all.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    assert cli("collect", "-f", "all.json").out == out
+    (tmp_path / "all.json").unlink()
+    assert cli("collect", "-f", ".").out == out
+
+
+def test_two_runs_are_refused_unless_one_is_named(cli, saved, write):
+    options = saved("tm-basic")
+    run = json.loads(Path("taskrun.json").read_text())
+    other = {**run, "metadata": {**run["metadata"], "name": "other", "uid": "other"}}
+    write("taskrun.json", yaml.safe_dump_all([run, other]))
+    refused(cli("collect", *options), "taskrun.json, document 2", 'TaskRun "tm-basic", TaskRun "other"')
+    assert cli("collect", "tr/tm-basic", *options).status == 0
+    refused(cli("collect", "tm-basis", *options), 'no TaskRun or PipelineRun "tm-basis"', 'mean "tm-basic"?')
+    write("taskrun.json", yaml.safe_dump_all([run, run]))
+    refused(cli("collect", "tm-basic", *options), "taskrun.json, document 2", "a second TaskRun")
 
 
 def test_a_pod_of_another_run_is_refused(cli, saved):
     options = saved("tm-basic", change=lambda run: run["metadata"].update(name="other", uid="1"))
-    refused(cli("collect", *options), 'pod.json: pod "tm-basic-pod" is not of TaskRun "other"')
+    refused(cli("collect", *options), 'pod.json, document 1: pod "tm-basic-pod" is not of TaskRun "other"')
 
 
 def test_a_valid_run_without_its_pod_is_refused(cli, saved):
     options = saved("tm-basic")
-    place = options.index("--pod")
+    place = options.index("pod.json")
     refused(
-        cli("collect", *options[:place], *options[place + 2 :]),
-        "--pod is missing",
-        "kubectl get pod tm-basic-pod",
+        cli("collect", *options[: place - 1], *options[place + 1 :]),
+        'TaskRun "tm-basic": its Pod is not in the files',
+        "kubectl get pod -n default tm-basic-pod",
     )
 
 
@@ -248,5 +262,6 @@ def test_two_logs_of_one_container_are_refused(cli, saved):
     refused(cli("collect", *options, *options[-2:]), f'--log names container "{SIDECAR}" twice')
 
 
-def test_a_missing_taskrun_option_is_refused(cli):
-    refused(cli("collect"), "Missing option '--taskrun'")
+def test_files_are_required(cli):
+    refused(cli("collect", "run"), "give the files of the TaskRun and of its Pod by -f")
+    refused(cli("collect", "-f", "gone.yaml"), "gone.yaml: no such file")

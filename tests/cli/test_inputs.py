@@ -27,8 +27,10 @@ def test_a_missing_file_is_refused(cli, write):
     refused(cli("run", "gone.yaml"), "gone.yaml: no such file")
 
 
-def test_a_directory_is_refused(cli, tmp_path):
-    refused(cli("run", tmp_path), f"{tmp_path} is a directory")
+def test_a_folder_without_a_manifest_is_refused(cli, tmp_path):
+    (tmp_path / "notes.txt").write_text("a: b")
+    (tmp_path / "below.yaml").mkdir()
+    refused(cli("run", tmp_path), f"{tmp_path}: no file *.json, *.yaml, *.yml")
 
 
 def test_a_file_that_is_not_utf8_is_refused(cli, write):

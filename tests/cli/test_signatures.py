@@ -18,7 +18,7 @@ from resultsfw import (
     Verification,
 )
 from resultsfw.cli import show
-from resultsfw.cli.saved import Judged
+from resultsfw.cli.judged import Judged
 from resultsfw.cli.signatures import SignatureTrace, describe_signature
 from resultsfw.cli.traces import End, trace_results
 from resultsfw.tekton.taskrun.offline import Offline
@@ -36,7 +36,7 @@ def signed(saved, write):
 
     def save(*lines, annotated=statement.SIGNED):
         options = saved("sl-basic", log=False)
-        file = options[options.index("--pod") + 1]
+        file = "pod.json"
         pod = json.loads(Path(file).read_text())
         stamp = {"resultsfw.dev/stamp": "sidecar-logs/1", "resultsfw.dev/max-result-size": "4096"}
         pod["metadata"]["annotations"] |= stamp
@@ -90,7 +90,7 @@ def test_a_pod_whose_entrypoint_signs_is_shown_as_such(cli, signed):
 
 def test_the_signature_of_a_container_of_its_own_is_said_to_be_in_its_log(cli, signed, write):
     options = signed()
-    file = options[options.index("--pod") + 1]
+    file = "pod.json"
     pod = json.loads(Path(file).read_text())
     pod["spec"].setdefault("initContainers", []).append({"name": statement.SIGNER_CONTAINER})
     write(file, json.dumps(pod))

@@ -63,13 +63,13 @@ FLAGS = ("--feature-flags", "flags.yaml")
 @pytest.mark.slow
 def test_a_reference_is_dereferenced(program, run, store):
     file = run(big=reference_to(CONTENT, store))
-    ran = program("value", file, "big", *FLAGS)
+    ran = program("value", "-f", file, "big", *FLAGS)
     assert (ran.status, ran.out, ran.err) == (0, CONTENT, "")
 
 
 def test_a_value_in_the_status_is_printed_unchanged(cli, run):
     file = run(text="no newline", many=["a", "\u00e9"], mapping={"k": "v"})
-    printed = {name: cli("value", file, name).out for name in ("text", "many", "mapping", "one.own")}
+    printed = {name: cli("value", "-f", file, name).out for name in ("text", "many", "mapping", "one.own")}
     assert printed == {
         "text": "no newline",
         "many": '["a","\u00e9"]',
@@ -80,13 +80,13 @@ def test_a_value_in_the_status_is_printed_unchanged(cli, run):
 
 def test_the_taskrun_is_read_from_standard_input(cli, run, tmp_path):
     run(text="hello")
-    assert cli("value", "-", "text", stdin=(tmp_path / "run.yaml").read_text()).out == "hello"
+    assert cli("value", "-f", "-", "text", stdin=(tmp_path / "run.yaml").read_text()).out == "hello"
 
 
 def test_the_output_file_is_replaced_after_verification(cli, run, store, tmp_path):
     file = run(big=reference_to(CONTENT, store))
     (tmp_path / "out").write_text("before")
-    ran = cli("value", file, "big", "-o", "out", *FLAGS)
+    ran = cli("value", "-f", file, "big", "-o", "out", *FLAGS)
     assert (ran.status, ran.out) == (0, "")
     assert (tmp_path / "out").read_bytes() == CONTENT.encode()
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o666 & ~umask()
@@ -109,7 +109,7 @@ def test_a_damaged_value_is_neither_printed_nor_written(cli, run, store, tmp_pat
         stored.write_bytes(other)
     (tmp_path / "out").write_text("before")
     for options in ((), ("-o", "out")):
-        ran = cli("value", file, "big", *options, *FLAGS)
+        ran = cli("value", "-f", file, "big", *options, *FLAGS)
         assert ran.status == (1 if damage == "gone" else 2)
         assert ran.out == ""
         assert str(store) in ran.err
@@ -119,20 +119,20 @@ def test_a_damaged_value_is_neither_printed_nor_written(cli, run, store, tmp_pat
 
 def test_a_reference_to_another_store_is_not_followed(cli, run, store):
     file = run(big=reference_to(CONTENT, store, location="file:///etc/passwd"))
-    ran = cli("value", file, "big", *FLAGS)
+    ran = cli("value", "-f", file, "big", *FLAGS)
     assert (ran.status, ran.out) == (2, "")
     assert 'leads to "file:///etc/passwd"' in ran.err
 
 
 def test_an_edited_reference_is_refused(cli, run, store):
     file = run(big=reference_to(CONTENT, store, size="many"))
-    ran = cli("value", file, "big", *FLAGS)
+    ran = cli("value", "-f", file, "big", *FLAGS)
     assert (ran.status, ran.out) == (2, "")
     assert "it was edited" in ran.err
 
 
 def test_an_unknown_result_is_refused_with_the_known_names(cli, run):
-    ran = cli("value", run(text="x"), "txet")
+    ran = cli("value", "-f", run(text="x"), "txet")
     assert ran.status == 2
     assert 'has no result "txet" (it has: one.own, text)' in ran.err
 
@@ -140,7 +140,7 @@ def test_an_unknown_result_is_refused_with_the_known_names(cli, run):
 @pytest.mark.parametrize("status", ["text", {"results": "text"}, {"results": ["text"]}, {"steps": [{}, 1]}])
 def test_an_invalid_status_is_refused(cli, write, status):
     taskrun = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "r"}, "status": status}
-    ran = cli("value", write("run.json", json.dumps(taskrun)), "text")
+    ran = cli("value", "-f", write("run.json", json.dumps(taskrun)), "text")
     assert ran.status == 2
     assert "run.json, document 1" in ran.err
 
@@ -150,7 +150,7 @@ def test_a_named_pipe_as_output_is_written_to_and_kept(cli, run, tmp_path):
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        assert cli("value", run(small="value"), "small", "-o", str(pipe)).status == 0
+        assert cli("value", "-f", run(small="value"), "small", "-o", str(pipe)).status == 0
         assert pipe.is_fifo()
         assert os.read(reader, 1000)
     finally:
@@ -160,18 +160,18 @@ def test_a_named_pipe_as_output_is_written_to_and_kept(cli, run, tmp_path):
 def test_a_symbolic_link_as_output_is_kept(cli, run, tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
-    assert cli("value", run(small="value"), "small", "-o", str(tmp_path / "link")).status == 0
+    assert cli("value", "-f", run(small="value"), "small", "-o", str(tmp_path / "link")).status == 0
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() != "old"
 
 
 def test_an_unwritable_output_is_refused(cli, run):
-    ran = cli("value", run(text="x"), "text", "-o", "none/out")
+    ran = cli("value", "-f", run(text="x"), "text", "-o", "none/out")
     assert (ran.status, "none" in ran.err) == (2, True)
 
 
 def test_a_file_without_a_taskrun_is_refused(cli, write):
-    ran = cli("value", write("none.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"), "x")
+    ran = cli("value", "-f", write("none.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"), "x")
     assert ran.status == 2
     assert 'found: Pod "p"' in ran.err
 
@@ -180,11 +180,11 @@ def test_a_backend_that_reads_through_the_cluster_says_how_to_give_it(cli, run, 
     reference = reference_to(CONTENT, store, backend="pvc")
     digest = reference["digest"].removeprefix("sha256:")
     taskrun = run(big={**reference, "location": f"pvc://results/default/uid/{digest}.0"})
-    done = cli("value", taskrun, "big")
+    done = cli("value", "-f", taskrun, "big")
     assert done.status == 1
     assert "through the cluster (PersistentVolumeClaim default/results): add the option --cluster" in done.err
     config = tmp_path / "kubeconfig"
     config.write_text("{}")
-    done = cli("value", taskrun, "big", "--kubeconfig", str(config))
+    done = cli("value", "-f", taskrun, "big", "--kubeconfig", str(config))
     assert done.status == 2
     assert str(config) in done.err

@@ -29,7 +29,12 @@ def bundle(write):
 def verify(cli, write, bundle):
     def run(*objects, options=(), files=("run.yaml",), bundles=(bundle,)):
         write("run.yaml", yaml.safe_dump_all(objects))
-        return cli("verify", *files, *(word for file in bundles for word in ("--bundle", file)), *options)
+        return cli(
+            "verify",
+            *(word for file in files for word in ("-f", file)),
+            *(word for file in bundles for word in ("--bundle", file)),
+            *options,
+        )
 
     return run
 
@@ -166,7 +171,7 @@ def test_a_result_of_a_pipelinerun_that_no_signature_covers_does_not_verify(veri
 def test_a_pipelinerun_with_a_missing_or_wrong_child_does_not_verify(verify):
     ran = verify(pipelinerun("build-1", "other"), signed())
     assert ran.status == 1
-    assert "its child TaskRun 'other' is not in the files" in ran.out
+    assert "its child TaskRun 'other' was not found" in ran.out
     wrong = named("other")
     wrong["status"]["podName"] = "x"
     ran = verify(pipelinerun("build-1", "other"), signed(), wrong)
@@ -204,26 +209,26 @@ def test_a_pipelinerun_is_compared_with_each_of_its_children_a_fixed_number_of_t
 
 def test_a_number_that_no_object_of_the_api_has_is_refused(cli, write, bundle):
     obj = yaml.safe_dump(signed()).replace("podName: build-1-pod\n", f"podName: 0x{'f' * 5000}\n")
-    ran = cli("verify", write("run.yaml", obj), "--bundle", bundle)
+    ran = cli("verify", "-f", write("run.yaml", obj), "--bundle", bundle)
     assert ran.status == 2
     assert "number of more than 64 bits" in ran.err
 
 
 def test_a_list_from_kubectl_is_read_from_standard_input(cli, write, bundle):
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [signed(), named("other")]})
-    assert cli("verify", "-", "--bundle", bundle, stdin=listed).status == 0
+    assert cli("verify", "-f", "-", "--bundle", bundle, stdin=listed).status == 0
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("apiVersion: v1\nkind: Pod\n", "no TaskRun and no PipelineRun"),
+        ("apiVersion: v1\nkind: Pod\n", "no TaskRun and no PipelineRun in the files"),
         ("apiVersion: tekton.dev/v1beta1\nkind: TaskRun\n", "must be tekton.dev/v1"),
         ("[", "run.yaml"),
     ],
 )
 def test_a_file_without_a_run_is_refused(cli, write, bundle, text, why):
-    ran = cli("verify", write("run.yaml", text), "--bundle", bundle)
+    ran = cli("verify", "-f", write("run.yaml", text), "--bundle", bundle)
     assert ran.status == 2
     assert why in ran.err
 
@@ -231,11 +236,11 @@ def test_a_file_without_a_run_is_refused(cli, write, bundle, text, why):
 @pytest.mark.parametrize("text", [b"\xff", b"x", b'{"keys": []}'])
 def test_a_file_that_is_not_a_bundle_is_refused(cli, write, text):
     write("run.yaml", yaml.safe_dump(signed()))
-    assert cli("verify", "run.yaml", "--bundle", write("bad", text)).status == 2
+    assert cli("verify", "-f", "run.yaml", "--bundle", write("bad", text)).status == 2
 
 
 def test_a_bundle_is_required(cli, write):
-    ran = cli("verify", write("run.yaml", yaml.safe_dump(signed())))
+    ran = cli("verify", "-f", write("run.yaml", yaml.safe_dump(signed())))
     assert ran.status == 2
     assert "--bundle" in ran.err
 

@@ -284,7 +284,7 @@ def test_what_was_saved_is_judged_and_explained_without_the_store(folder, tmp_pa
     (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **pods["Pod"]}))
     flags = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "f"}, "data": folder.flags}
     (tmp_path / "flags.json").write_text(json.dumps(flags))
-    options = [*("--taskrun", str(tmp_path / "run.json")), *("--pod", str(tmp_path / "pod.json"))]
+    options = [*("-f", str(tmp_path / "run.json")), *("-f", str(tmp_path / "pod.json"))]
     options += [
         *("--log", f"{RESULTS_SIDECAR}={tmp_path}/log"),
         *("--feature-flags", str(tmp_path / "flags.json")),
