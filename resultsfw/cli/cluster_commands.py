@@ -32,6 +32,13 @@ __all__ = ["controller", "doctor", "install", "results_server"]
     help='Reconcile only runs with this spec.managedBy; "" reconciles all.',
 )
 @click.option(
+    "--lease-name",
+    default="resultsfw-controller",
+    show_default=True,
+    metavar="NAME",
+    help="Name of the leader election Lease: another for each controller with the same --lease-namespace.",
+)
+@click.option(
     "--unschedulable-after",
     type=click.FloatRange(0),
     default=30.0,

@@ -40,6 +40,7 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
             subject=Subject(impersonate, cluster_as(impersonate)) if impersonate else None,
             namespace=options.namespace,
             lease_namespace=options.lease_namespace if options.leader_elect else None,
+            watched=options.watch_namespaces,
             images=images_of(options),
             sidecar_image=options.sidecar_image,
             image_registry=options.image_registry,

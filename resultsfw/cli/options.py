@@ -33,6 +33,7 @@ __all__ = [
     "output_option",
     "run_namespace_option",
     "source_options",
+    "watch_option",
 ]
 
 _STATUSES: Final = """
@@ -206,6 +207,13 @@ image_options = combined(
     ),
 )
 
+watch_option = click.option(
+    "--watch-namespaces",
+    default="",
+    metavar="NAMES",
+    help='Reconcile only runs in these namespaces, separated by ",".  [default: all namespaces]',
+)
+
 cluster_options = combined(
     connection_options,
     click.option(
@@ -219,6 +227,7 @@ cluster_options = combined(
         metavar="NAME",
         help="Namespace of the leader election Lease.  [default: --namespace]",
     ),
+    watch_option,
     image_options,
 )
 

@@ -15,6 +15,12 @@ from resultsfw.controller.cache_transforms import (
 )
 from resultsfw.controller.condition_observer import ConditionObserver
 from resultsfw.controller.controller import LiveReconciler
+from resultsfw.controller.event_handlers import (
+    enqueue_selected,
+    enqueue_unfinished,
+    in_turn,
+    when_deleted,
+)
 from resultsfw.controller.events import (
     Event,
     EventWriter,
@@ -27,6 +33,7 @@ from resultsfw.controller.fenced_cluster import FencedCluster
 from resultsfw.controller.instrumented import InstrumentedResultsManager
 from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, LiveFlags
 from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.namespace_watches import NamespaceWatches
 from resultsfw.controller.observed_cluster import ObservedCluster
 from resultsfw.controller.optional_watch import OptionalWatch
 from resultsfw.controller.options import Options
@@ -38,14 +45,14 @@ from resultsfw.controller.pipelineruns import (
     PipelineRunEvents,
     PipelineRunIndex,
 )
-from resultsfw.controller.requests import Request, RequestQueue
+from resultsfw.controller.requests import RequestQueue
 from resultsfw.controller.resolution_requests import AnswerEvents, RequestNotingCluster, trim_request
 from resultsfw.controller.taskruns import TaskRunController, TaskRunEvents, TaskRunIndex
 from resultsfw.controller.watchdog import Watchdog
 from resultsfw.controller.write_tracker import WriteTracker
 from resultsfw.core import ResultsManager
 from resultsfw.errors import NotFoundError
-from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector
+from resultsfw.kube import CachedCluster, Connection, KubeCluster, Reflector, ReflectorGroup
 from resultsfw.registry.cache import CommandCache
 from resultsfw.registry.lookups import LookupPool, look_up_images
 from resultsfw.tekton.api.kinds import (
@@ -66,9 +73,6 @@ __all__ = ["Assembly", "assemble"]
 _PIPELINERUN_THREADS = 2
 """Workers for PipelineRuns: reconciling one makes few requests and reads no pod."""
 
-OnEvent = Callable[[str, Object], None]
-"""Handles a watch event: "ADDED", "MODIFIED" or "DELETED", and the object."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
@@ -76,11 +80,12 @@ class Assembly:
 
     Attributes:
         cluster: The API server, without cache.
-        reflectors: In the order in which they start: PipelineRuns before their TaskRuns, and these before
+        configmaps: The reflectors of Tekton's ConfigMaps, which start first, with the one of
+            ``feature-flags`` last, so that the first flags in effect have the others' keys.
+        watches: Starts ``caches`` in each watched namespace.
+        caches: In the order in which they start: PipelineRuns before their TaskRuns, and these before
             their pods, because whose a TaskRun or pod is decides how much of it is cached.
         customruns: Watches CustomRuns, where the server has them.
-        feature_flags: The reflector of the ConfigMap of that name, one of ``reflectors``: it starts after
-            those of Tekton's other ConfigMaps, so that the first flags in effect have their keys.
         flags: The flags in effect.
         taskruns: Reconciles TaskRuns.
         pipelineruns: Reconciles PipelineRuns.
@@ -89,9 +94,10 @@ class Assembly:
     """
 
     cluster: KubeCluster
-    reflectors: tuple[Reflector, ...]
+    configmaps: tuple[Reflector, ...]
+    watches: NamespaceWatches
+    caches: tuple[ReflectorGroup, ...]
     customruns: OptionalWatch
-    feature_flags: Reflector
     flags: LiveFlags
     taskruns: TaskRunController
     pipelineruns: PipelineRunController
@@ -140,65 +146,80 @@ def assemble(
     taskrun_transform = TaskRunTransform(selector, pipelinerun_index.keeps_results)
     taskrun_events = TaskRunEvents(taskrun_index, taskrun_queue)
     child_events = ChildEvents(pipelinerun_index, pipelinerun_queue)
-    restarted = metrics.watch_restarts
-    taskruns = Reflector(
+    watches = NamespaceWatches(options.watch_namespaces)
+
+    def restart_of(kind: Kind) -> Callable[[str | None, str], None]:
+        restarts = metrics.watch_restarts.labels(kind.plural)
+
+        def on_restart(namespace: str | None, reason: str) -> None:
+            restarts.inc()
+            watches.on_restart(namespace, reason)
+
+        return on_restart
+
+    taskruns = ReflectorGroup(
         connection,
         TASKRUNS,
-        on_change=_handlers(
-            _when_deleted(taskrun_writes.forget, taskrun_conditions.forget),
+        options.watch_namespaces,
+        on_change=in_turn(
+            when_deleted(taskrun_writes.forget, taskrun_conditions.forget),
             taskrun_transform.on_taskrun,
             taskrun_events.on_taskrun,
             child_events.on_child,
         ),
-        on_restart=lambda *_: restarted.labels("taskruns").inc(),
+        on_restart=restart_of(TASKRUNS),
         transform=taskrun_transform,
         is_foreign=selector.rules_out,
     )
-    pods = Reflector(
+    pods = ReflectorGroup(
         connection,
         PODS,
+        options.watch_namespaces,
         label_selector=selector.pod_selector,
         wider_selector=TASKRUN_LABEL,
         on_change=taskrun_events.on_pod,
-        on_restart=lambda *_: restarted.labels("pods").inc(),
+        on_restart=restart_of(PODS),
         transform=taskrun_index.trim_pod,
     )
     pipelinerun_events = PipelineRunEvents(
         pipelinerun_index, pipelinerun_queue, release_results=taskruns.retransform
     )
-    pipelineruns = Reflector(
+    pipelineruns = ReflectorGroup(
         connection,
         PIPELINERUNS,
-        on_change=_handlers(
-            _when_deleted(pipelinerun_writes.forget, pipelinerun_conditions.forget),
+        options.watch_namespaces,
+        on_change=in_turn(
+            when_deleted(pipelinerun_writes.forget, pipelinerun_conditions.forget),
             pipelinerun_events.on_pipelinerun,
             child_events.on_child,
         ),
-        on_restart=lambda *_: restarted.labels("pipelineruns").inc(),
+        on_restart=restart_of(PIPELINERUNS),
         transform=partial(trim_pipelinerun, selector),
         is_foreign=selector.rules_out,
     )
-    customruns = Reflector(
+    customruns = ReflectorGroup(
         connection,
         CUSTOMRUNS,
+        options.watch_namespaces,
         on_change=child_events.on_child,
-        on_restart=lambda *_: restarted.labels("customruns").inc(),
+        on_restart=restart_of(CUSTOMRUNS),
         transform=partial(trim_customrun, pipelinerun_index.has_child),
     )
 
     # Answers of Tekton's resolvers: watched from the first one on, and no start waits for them.
     answers = AnswerEvents(
         {
-            TASKRUNS.kind: _enqueue_selected(taskrun_index, taskrun_queue),
-            PIPELINERUNS.kind: _enqueue_unfinished(pipelinerun_index, pipelinerun_queue),
+            TASKRUNS.kind: enqueue_selected(taskrun_index, taskrun_queue),
+            PIPELINERUNS.kind: enqueue_unfinished(pipelinerun_index, pipelinerun_queue),
         }
     )
-    resolution_requests = Reflector(
+    resolution_requests = ReflectorGroup(
         connection,
         RESOLUTION_REQUESTS,
+        options.watch_namespaces,
         label_selector=ASKED_LABEL,
         on_change=answers.on_request,
-        on_restart=lambda *_: restarted.labels("resolutionrequests").inc(),
+        on_restart=restart_of(RESOLUTION_REQUESTS),
         transform=trim_request,
     )
     asking = RequestNotingCluster(cluster, resolution_requests.start)
@@ -271,28 +292,28 @@ def assemble(
 
     flags = LiveFlags(
         build=partial(InstrumentedResultsManager, metrics=metrics),
-        check=partial(missing_for_plugins, cluster),
+        check=partial(missing_for_plugins, cluster, namespaces=options.watch_namespaces),
         swap=swap,
         send_event=events.send,
         metrics=metrics,
         sidecar_image=options.sidecar_image,
         pods=options.pods,
-        adapt=partial(usable_settings, cluster),
+        adapt=partial(usable_settings, cluster, namespaces=options.watch_namespaces),
         on_unusable_plugin=on_unusable_plugin,
     )
     # One watch for each: Kubernetes grants the watch of a ConfigMap by its name only if it selects that name.
-    configmaps = [
+    configmaps = tuple(
         Reflector(
             connection,
             CONFIG_MAPS,
             namespace=options.namespace,
             name=name,
             on_change=partial(_on_configmap, flags),
-            on_restart=lambda *_: restarted.labels("configmaps").inc(),
+            on_restart=lambda _: metrics.watch_restarts.labels(CONFIG_MAPS.plural).inc(),
             transform=trim_configmap,
         )
         for name in (*OTHERS, CONFIG_MAP)
-    ]
+    )
     taskrun_controller = TaskRunController(
         taskrun_index,
         pods,
@@ -310,17 +331,19 @@ def assemble(
         record_result=metrics.count_pipelinerun_reconcile,
         threads=_PIPELINERUN_THREADS,
     )
-    for reflector in (pipelineruns, taskruns, pods, customruns):
-        metrics.watch_unreadable(reflector.kind.plural, partial(len, reflector.unreadable))
     metrics.watch_unreadable(CONFIG_MAPS.plural, lambda: sum(len(each.unreadable) for each in configmaps))
+    caches = (pipelineruns, taskruns, pods)
+    for cache in (*caches, customruns):
+        metrics.watch_unreadable(cache.kind.plural, cache.count_unreadable)
     metrics.watch_pipelineruns(
         lambda: len(pipelinerun_queue), lambda: len(pipelinerun_index) if is_leader() else 0
     )
     return Assembly(
         cluster=cluster,
-        reflectors=(*configmaps, pipelineruns, taskruns, pods),
+        configmaps=configmaps,
+        watches=watches,
+        caches=caches,
         customruns=OptionalWatch(customruns, partial(cluster.serves, CUSTOMRUNS)),
-        feature_flags=configmaps[-1],
         flags=flags,
         taskruns=taskrun_controller,
         pipelineruns=pipelinerun_controller,
@@ -347,47 +370,6 @@ class _ChildReader:
     def read(self, kind: Kind, child: Object) -> Object:
         metadata = child["metadata"]
         return self.cluster.get(kind, metadata.get("namespace", ""), metadata["name"])
-
-
-def _handlers(*handlers: OnEvent) -> OnEvent:
-    """Return an event handler that calls these in turn."""
-
-    def on_event(change: str, obj: Object) -> None:
-        for handler in handlers:
-            handler(change, obj)
-
-    return on_event
-
-
-def _when_deleted(*forget: Callable[[str, str], None]) -> OnEvent:
-    """Return an event handler that makes these forget a deleted object, by namespace and name."""
-
-    def on_event(change: str, obj: Object) -> None:
-        if change == "DELETED":
-            for call in forget:
-                call(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-
-    return on_event
-
-
-def _enqueue_selected(index: TaskRunIndex, queue: RequestQueue) -> Callable[[Request], None]:
-    """Return what enqueues a TaskRun if it is this controller's."""
-
-    def enqueue(request: Request) -> None:
-        if (state := index.get(request)) is not None and state.selected:
-            queue.add(request)
-
-    return enqueue
-
-
-def _enqueue_unfinished(index: PipelineRunIndex, queue: RequestQueue) -> Callable[[Request], None]:
-    """Return what enqueues a PipelineRun if it is this controller's and has not ended."""
-
-    def enqueue(request: Request) -> None:
-        if request in index:
-            queue.add(request)
-
-    return enqueue
 
 
 def _on_configmap(flags: LiveFlags, change: str, configmap: Object) -> None:

@@ -23,12 +23,14 @@ __all__ = [
     "check_crd",
     "check_embedded_status",
     "check_images",
+    "check_namespace",
     "check_workload_api",
 ]
 
 DEFINITIONS: Final = Kind(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"
 )
+NAMESPACES: Final = Kind("", "v1", "namespaces", "Namespace")
 NODES: Final = Kind("", "v1", "nodes", "Node")
 CSI_DRIVERS: Final = Kind("storage.k8s.io", "v1", "csidrivers", "CSIDriver")
 
@@ -71,6 +73,20 @@ def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
     if kind in (TASKRUNS, PIPELINERUNS) and not _keeps(served[kind.version], "spec", "managedBy"):
         detail = f"serves {kind.version} without spec.managedBy: no run can be assigned to this controller"
         return replace(finding, well=False, detail=detail, fix="upgrade Tekton, or use --managed-by ''")
+    return finding
+
+
+def check_namespace(cluster: ClusterReader, name: str) -> Finding:
+    """Check that a namespace exists which the controller is limited to."""
+    finding = Finding(what=f"Namespace {name}", well=True, detail="exists; its runs are reconciled")
+    try:
+        cluster.get(NAMESPACES, "", name)
+    except NotFoundError:
+        detail = "not found: nothing is reconciled there until it exists and grants the permissions"
+        fix = f"kubectl create namespace {name}, or correct --watch-namespaces"
+        return replace(finding, well=False, detail=detail, fix=fix)
+    except ClusterError as error:
+        return replace(finding, well=None, detail=f"cannot be read: {error.message}")
     return finding
 
 

@@ -1,7 +1,7 @@
 """Check that a cluster has what the controller and the allowed backends need."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from resultsfw.controller.cluster_checks import (
     check_crd,
     check_embedded_status,
     check_images,
+    check_namespace,
     check_workload_api,
 )
 from resultsfw.controller.live_flags import CONFIG_MAP, OTHERS, data_of, flags_of, warnings_of
@@ -66,6 +67,7 @@ def examine(
     subject: Subject | None = None,
     namespace: str,
     lease_namespace: str | None,
+    watched: Collection[str] = (),
     images: Mapping[str, str],
     sidecar_image: str = "",
     image_registry: str = "",
@@ -80,6 +82,7 @@ def examine(
         subject: Whose permissions are checked; ``None`` for the identity in use.
         namespace: Of the ConfigMap ``feature-flags``.
         lease_namespace: See `controller_permissions`.
+        watched: Namespaces that the controller is limited to; none: the whole cluster.
         images: The images of every pod by purpose.
         sidecar_image: See `resultsfw.controller.live_flags.flags_of`.
         image_registry: See `resultsfw.images.located`.
@@ -96,20 +99,21 @@ def examine(
     core, settings = _flags(cluster, namespace, sidecar_image, found, own=subject is None)
     if core is not None:
         core.close()  # its extensions could be created; no run is read
-    found += check_access(asked, controller_permissions(namespace, lease_namespace))
+    found += (check_namespace(cluster, name) for name in watched)
+    found += check_access(asked, controller_permissions(namespace, lease_namespace), watched)
     if settings.coscheduling.mode == "workspaces":  # without the permissions, it only has no effect
-        lines = usable_settings(asked, settings)[1]
+        lines = usable_settings(asked, settings, watched)[1]
         found += (
             Finding(what="flag without effect", well=True, detail=line, doubtful=True) for line in lines
         )
     else:
-        found += check_access(asked, coscheduling_permissions(settings.coscheduling.mode))
+        found += check_access(asked, coscheduling_permissions(settings.coscheduling.mode), watched)
     if core is not None:
         for name in sorted(core.flags.allowed_results_from):
-            found += _backend(asked, core, name)
+            found += _backend(asked, core, name, watched)
             found += check_admission(cluster, name)
         for extension in core.extensions.values():
-            found += _extension(asked, core, extension)
+            found += _extension(asked, core, extension, watched)
     for kind in (TASKRUNS, TASKS, PIPELINERUNS, PIPELINES):
         found.append(check_crd(cluster, kind))
     if core is not None:
@@ -214,7 +218,9 @@ def _others(cluster: Inspected, namespace: str) -> dict[str, Object]:
     return found
 
 
-def _backend(cluster: Inspected, core: ResultsManager, name: str) -> Iterator[Finding]:
+def _backend(
+    cluster: Inspected, core: ResultsManager, name: str, watched: Collection[str]
+) -> Iterator[Finding]:
     try:
         backend = core.backend(name)
         backend.configure(core.flags.config.get(name, {}))
@@ -227,15 +233,17 @@ def _backend(cluster: Inspected, core: ResultsManager, name: str) -> Iterator[Fi
         well=True,
         detail="can be loaded" + ("" if needs else "; needs no permission of its own"),
     )
-    yield from check_access(cluster, needs)
+    yield from check_access(cluster, needs, watched)
 
 
-def _extension(cluster: Inspected, core: ResultsManager, extension: Extension) -> Iterator[Finding]:
+def _extension(
+    cluster: Inspected, core: ResultsManager, extension: Extension, watched: Collection[str]
+) -> Iterator[Finding]:
     """Check the permissions of an extension. Which of them a run needs depends on its backend."""
     detail = f"loaded; implements {', '.join(extension.implements)}"
     yield Finding(what=f"extension {extension.name}", well=True, detail=detail)
     options = core.flags.config.get(extension.name, {})
-    for finding in check_access(cluster, extension_permissions(extension, options)):
+    for finding in check_access(cluster, extension_permissions(extension, options), watched):
         if finding.well is not False:
             yield finding
         else:

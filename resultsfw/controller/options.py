@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from resultsfw.controller.permissions import LEASE
 from resultsfw.controller.watchdog import STALLED_AFTER
 from resultsfw.tekton.pod.builder import PodOptions
 
@@ -20,6 +21,9 @@ class Options:
     threads: int = 4
     listen: str = ":8080"
     leader_elect: bool = True
+    watch_namespaces: tuple[str, ...] = ()
+    """Namespaces whose runs are reconciled; none: all. In others, only the flags are read."""
+    lease_name: str = LEASE
     lease_namespace: str = "tekton-pipelines"
     lease_seconds: int = 20
     """Seconds after which another replica takes a lease that its holder does not renew."""

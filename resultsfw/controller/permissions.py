@@ -1,6 +1,7 @@
 """List the permissions that the controller and its plugins need, and the manifest that grants each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from resultsfw.cluster import CONFIG_MAPS, EVENTS, PODS, Kind
@@ -9,7 +10,7 @@ from resultsfw.controller.manifests import BACKENDS, backends_with_rights, has_m
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ResultsError
 from resultsfw.extensions import Extension
-from resultsfw.operations.access import AccessChecker, RequiredPermission, missing_permissions
+from resultsfw.operations.access import AccessChecker, RequiredPermission, lacking_permissions
 from resultsfw.tekton.api.kinds import (
     CLAIMS,
     CUSTOMRUNS,
@@ -40,6 +41,8 @@ __all__ = [
     "usable_settings",
 ]
 
+log = logging.getLogger(__name__)
+
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 LEASE: Final = "resultsfw-controller"
@@ -54,12 +57,15 @@ LOG_ACCESS: Final = (
 )
 
 
-def controller_permissions(namespace: str, lease_namespace: str | None) -> list[RequiredPermission]:
+def controller_permissions(
+    namespace: str, lease_namespace: str | None, lease_name: str = LEASE
+) -> list[RequiredPermission]:
     """Return the permissions that the controller needs whatever the backend.
 
     Args:
         namespace: Of the ConfigMap ``feature-flags``.
         lease_namespace: Of the Lease; ``None`` without leader election.
+        lease_name: Of the Lease.
     """
     table: list[tuple[str, Kind, str, str]] = [
         *((verb, TASKRUNS, "", "to watch TaskRuns") for verb in ("get", "list", "watch")),
@@ -110,13 +116,13 @@ def controller_permissions(namespace: str, lease_namespace: str | None) -> list[
             for name in (CONFIG_MAP, *OTHERS)
             for verb in ("get", "list", "watch")
         ),
-        *(_lease_permissions(lease_namespace) if lease_namespace is not None else ()),
+        *(_lease_permissions(lease_namespace, lease_name) if lease_namespace is not None else ()),
     ]
 
 
-def _lease_permissions(namespace: str) -> Iterator[RequiredPermission]:
+def _lease_permissions(namespace: str, lease: str) -> Iterator[RequiredPermission]:
     """Yield the permissions for leader election; Kubernetes grants no creation by name."""
-    for verb, name in (("get", LEASE), ("create", ""), ("patch", LEASE)):
+    for verb, name in (("get", lease), ("create", ""), ("patch", lease)):
         yield RequiredPermission(
             verb=verb, kind=LEASES, namespace=namespace, name=name, why="to elect a leader", fix=BASE
         )
@@ -202,14 +208,23 @@ def coscheduling_permissions(mode: Mode) -> list[RequiredPermission]:
     ]
 
 
-def usable_settings(cluster: AccessChecker, settings: Settings) -> tuple[Settings, list[str]]:
+def usable_settings(
+    cluster: AccessChecker, settings: Settings, namespaces: Collection[str] = ()
+) -> tuple[Settings, list[str]]:
     """Return settings without what the controller has no permission for, and a sentence for each it lacks.
 
     ``coschedule: workspaces`` is what Tekton's own ConfigMap says unless somebody changed it, so without the
-    permissions no pod is placed. The other modes are chosen on purpose: their PipelineRuns wait.
+    permissions no pod is placed. The other modes are chosen on purpose: their PipelineRuns wait, as they do
+    in a namespace that alone lacks them.
+
+    Args:
+        cluster: The API server.
+        settings: As the ConfigMaps have them.
+        namespaces: Those that the controller is limited to; none: the whole cluster.
     """
-    lines = missing_permissions(cluster, coscheduling_permissions(settings.coscheduling.mode))
-    if lines and settings.coscheduling.mode == "workspaces":
+    lacking = lacking_permissions(cluster, coscheduling_permissions(settings.coscheduling.mode), namespaces)
+    lines = [lack.sentence for lack in lacking]
+    if any(lack.everywhere for lack in lacking) and settings.coscheduling.mode == "workspaces":
         return settings.without_coscheduling(), [
             "coschedule has no effect until these are granted: no pod is placed beside another",
             *lines,
@@ -217,10 +232,18 @@ def usable_settings(cluster: AccessChecker, settings: Settings) -> tuple[Setting
     return settings, lines
 
 
-def missing_for_plugins(cluster: AccessChecker, core: ResultsManager) -> list[str]:
+def missing_for_plugins(
+    cluster: AccessChecker, core: ResultsManager, namespaces: Collection[str] = ()
+) -> list[str]:
     """Return a sentence for each permission that a plugin lacks, and for each broken backend.
 
-    The plugins are the allowed backends and the loaded extensions.
+    The plugins are the allowed backends and the loaded extensions. A permission that is granted in some
+    of the namespaces is only logged: the flags of a controller do not depend on what one tenant grants.
+
+    Args:
+        cluster: The API server.
+        core: Has the plugins.
+        namespaces: Those that the controller is limited to; none: the whole cluster.
     """
     needed, broken = [], []
     for name in sorted(core.flags.allowed_results_from):
@@ -232,4 +255,8 @@ def missing_for_plugins(cluster: AccessChecker, core: ResultsManager) -> list[st
             broken.append(error.message)
     for name, extension in core.extensions.items():
         needed += extension_permissions(extension, core.flags.config.get(name, {}))
-    return [*broken, *missing_permissions(cluster, needed)]
+    lacking = lacking_permissions(cluster, needed, namespaces)
+    for lack in lacking:
+        if not lack.everywhere:
+            log.warning("%s", lack.sentence)
+    return [*broken, *(lack.sentence for lack in lacking if lack.everywhere)]

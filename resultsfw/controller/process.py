@@ -16,7 +16,7 @@ from resultsfw.controller.assembly import assemble
 from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.options import Options
-from resultsfw.controller.permissions import LEASE, controller_permissions
+from resultsfw.controller.permissions import controller_permissions
 from resultsfw.kube import LeaderElector, connect
 from resultsfw.operations.access import missing_permissions
 from resultsfw.operations.logs import set_up
@@ -26,7 +26,6 @@ from resultsfw.ratelimit import TokenBucket
 __all__ = ["Process", "run_process"]
 
 log = logging.getLogger(__name__)
-
 
 REFUSED: Final = 2
 """Exit status if a plugin that the flags select cannot be used: that of invalid input."""
@@ -128,14 +127,13 @@ class Process:
         """Sync the caches, then lead, or wait to become the leader."""
         try:
             self._log_missing_permissions()
-            for reflector in self._parts.reflectors:
+            for reflector in self._parts.configmaps:
                 reflector.start()
                 reflector.synced.wait()
-                if (
-                    reflector is self._parts.feature_flags
-                    and reflector.get(self._options.namespace, CONFIG_MAP) is None
-                ):
-                    self._parts.flags.on_feature_flags(None)
+            if self._parts.configmaps[-1].get(self._options.namespace, CONFIG_MAP) is None:
+                self._parts.flags.on_feature_flags(None)
+            self._parts.watches.start(self._parts.caches)
+            self._parts.watches.wait()
             self._parts.customruns.start()
             self._parts.flags.ready.wait()
             self._synced.set()
@@ -148,7 +146,7 @@ class Process:
             elector = LeaderElector(
                 self._connection,
                 self._options.lease_namespace,
-                LEASE,
+                self._options.lease_name,
                 identity,
                 on_started=self._lead,
                 on_stopped=self._on_lease_lost,
@@ -164,8 +162,8 @@ class Process:
 
     def _log_missing_permissions(self) -> None:
         lease = self._options.lease_namespace if self._options.leader_elect else None
-        needed = controller_permissions(self._options.namespace, lease)
-        for line in missing_permissions(self._parts.cluster, needed):
+        needed = controller_permissions(self._options.namespace, lease, self._options.lease_name)
+        for line in missing_permissions(self._parts.cluster, needed, self._options.watch_namespaces):
             log.error("%s", line)
 
     def _elect(self, elector: LeaderElector) -> None:

@@ -9,6 +9,7 @@ from resultsfw.kube.connection import Connection, connect
 from resultsfw.kube.json_strings import lacks_string
 from resultsfw.kube.lease import LeaderElector
 from resultsfw.kube.reflector import Reflector
+from resultsfw.kube.reflector_group import ReflectorGroup
 from resultsfw.kube.status_errors import GoneError, TryLaterError
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "KubeCluster",
     "LeaderElector",
     "Reflector",
+    "ReflectorGroup",
     "TryLaterError",
     "connect",
     "lacks_string",

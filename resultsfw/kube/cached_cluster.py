@@ -1,12 +1,28 @@
 """Read from the caches that the watches keep, and write through to the API server."""
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.errors import ConflictError, NotFoundError
-from resultsfw.kube.reflector import Reflector
 
 __all__ = ["CachedCluster"]
+
+
+class ObjectCache(Protocol):
+    """The copies of one kind's objects, as a `Reflector` or a `ReflectorGroup` keeps them."""
+
+    def get_fresh(self, namespace: str, name: str, /) -> Object | None:
+        """Return an object; ``None`` if it is not held, or not its latest known version."""
+        ...
+
+    def put_if_newer(self, obj: Object, /) -> None:
+        """Hold the answer to a request until the watch sends it."""
+        ...
+
+    def mark_stale(self, namespace: str, name: str, /) -> None:
+        """Note that a later version of an object exists."""
+        ...
 
 
 class CachedCluster:
@@ -18,22 +34,22 @@ class CachedCluster:
 
     Args:
         cluster: The API server.
-        reflectors: The caches by kind; other kinds are read from the server.
+        caches: By kind; other kinds are read from the server.
     """
 
-    def __init__(self, cluster: Cluster, reflectors: Mapping[Kind, Reflector]) -> None:
+    def __init__(self, cluster: Cluster, caches: Mapping[Kind, ObjectCache]) -> None:
         self._cluster = cluster
-        self._reflectors = dict(reflectors)
+        self._caches = dict(caches)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object. Raises NotFoundError."""
-        reflector = self._reflectors.get(kind)
-        if reflector is None:
+        cache = self._caches.get(kind)
+        if cache is None:
             return self._cluster.get(kind, namespace, name)
-        found = reflector.get_fresh(namespace, name) if reflector.synced.is_set() else None
+        found = cache.get_fresh(namespace, name)
         if found is None:
             found = self._cluster.get(kind, namespace, name)
-            reflector.put_if_newer(found)
+            cache.put_if_newer(found)
         return found
 
     def create(self, kind: Kind, obj: Object) -> Object:
@@ -61,12 +77,12 @@ class CachedCluster:
         return self._cluster.read_log(namespace, pod, container, limit=limit)
 
     def _written(self, kind: Kind, obj: Object) -> Object:
-        reflector = self._reflectors.get(kind)
-        if reflector is not None:
-            reflector.put_if_newer(obj)
+        cache = self._caches.get(kind)
+        if cache is not None:
+            cache.put_if_newer(obj)
         return obj
 
     def _mark_stale(self, kind: Kind, namespace: str, name: str) -> None:
-        reflector = self._reflectors.get(kind)
-        if reflector is not None:
-            reflector.mark_stale(namespace, name)
+        cache = self._caches.get(kind)
+        if cache is not None:
+            cache.mark_stale(namespace, name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Kind, Object
-from resultsfw.errors import ClusterError
+from resultsfw.errors import ClusterError, ForbiddenError
 from resultsfw.kube.connection import Connection, Response
 from resultsfw.kube.list_watch import PAGE, IsForeign, list_pages, open_watch, watch_events
 from resultsfw.kube.paths import describe
@@ -74,7 +74,8 @@ class Reflector:
         wider_selector: Replaces ``label_selector`` once only this one fits an object of ours:
             an object that a request of this process returned, or that left the watch by a change of labels.
         on_change: Called for every change.
-        on_restart: Called when a watch begins again, with the cause: "ended", "cut", "gone", "fault".
+        on_restart: Called when a watch begins again, with the cause: "ended", "cut", "gone", "fault",
+            "forbidden".
         transform: Applied to an object before it is held; must leave its name, namespace, uid,
             resourceVersion and labels.
         is_foreign: Recognizes watch events of other controllers' objects; lists are decoded whole.
@@ -177,7 +178,9 @@ class Reflector:
         return None if found is None else found.object()
 
     def get_fresh(self, namespace: str, name: str) -> Object | None:
-        """Return an object unless a later version is known to exist or only its identity is held."""
+        """Return an object; ``None`` before the first list, if it may have changed, or is held in part."""
+        if not self.synced.is_set():
+            return None
         with self._lock:
             found = None if (namespace, name) in self._stale else self._entries.get((namespace, name))
         return None if found is None or not found.whole else found.object()
@@ -265,7 +268,7 @@ class Reflector:
         if not error.retryable:
             self._must_list = True
             return "fault"
-        return "cut"
+        return "forbidden" if isinstance(error, ForbiddenError) else "cut"
 
     def _list(self) -> None:
         fresh: dict[Key, CacheEntry] = {}

@@ -1,13 +1,24 @@
 """Ask the API server which permissions are granted, and name each missing permission."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from resultsfw.cluster import Kind
 from resultsfw.errors import ClusterError
 
-__all__ = ["AccessChecker", "Finding", "RequiredPermission", "check_access", "missing_permissions"]
+__all__ = [
+    "AccessChecker",
+    "Finding",
+    "Lack",
+    "RequiredPermission",
+    "check_access",
+    "lacking_permissions",
+    "missing_permissions",
+]
+
+_SHOWN: Final = 5
+"""Namespaces that a message names."""
 
 
 class AccessChecker(Protocol):
@@ -32,7 +43,7 @@ class RequiredPermission:
         verb: As RBAC has it.
         kind: Of the objects.
         subresource: Of the kind; "" for none.
-        namespace: Where it is needed; "" for all namespaces.
+        namespace: Where it is needed; "" for all namespaces, or all that the process is limited to.
         name: Of the only object for which it is needed; "" for any.
         why: What it is needed for, as the rest of a sentence: "to create pods".
         fix: The command that grants it.
@@ -73,31 +84,93 @@ class Finding:
     fix: str = ""
     doubtful: bool = False
 
-    @property
-    def sentence(self) -> str:
-        """The finding as one line of a log."""
-        return f"{self.what}: {self.detail}" + (f"; {self.fix}" if self.fix else "")
 
+def check_access(
+    cluster: AccessChecker, permissions: Iterable[RequiredPermission], namespaces: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Ask the API server for each permission (SelfSubjectAccessReview).
 
-def check_access(cluster: AccessChecker, permissions: Iterable[RequiredPermission]) -> Iterator[Finding]:
-    """Ask the API server for each permission (SelfSubjectAccessReview)."""
+    Args:
+        cluster: Answers.
+        permissions: What is needed.
+        namespaces: Where permissions are needed that name no namespace; none: in all namespaces.
+    """
     for permission in permissions:
-        try:
-            well: bool | None = cluster.can(
-                permission.verb,
-                permission.kind,
-                permission.namespace,
-                permission.subresource,
-                name=permission.name,
+        answer = _ask(cluster, permission, namespaces)
+        if isinstance(answer, ClusterError):
+            well, detail = None, f"cannot be checked: {answer.message}"
+        elif answer.denied:
+            well, detail = False, answer.why_not(permission)
+        else:
+            well, detail = True, permission.why
+        where = f" in {_listed(namespaces)}" if namespaces and not permission.namespace else ""
+        fix = "" if well is not False else permission.fix
+        yield Finding(what=f"{permission.what}{where}", well=well, detail=detail, fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A permission that is not granted.
+
+    Attributes:
+        sentence: Which one, why it is needed, and how to grant it.
+        everywhere: Whether it is granted in none of the namespaces where it is needed.
+    """
+
+    sentence: str
+    everywhere: bool
+
+
+def lacking_permissions(
+    cluster: AccessChecker, permissions: Iterable[RequiredPermission], namespaces: Collection[str] = ()
+) -> list[Lack]:
+    """Return each permission that is not granted. See `check_access` for the arguments."""
+    lacking = []
+    for permission in permissions:
+        answer = _ask(cluster, permission, namespaces)
+        if isinstance(answer, _Answer) and answer.denied:
+            sentence = f"{permission.what}: {answer.why_not(permission)}; {permission.fix}"
+            lacking.append(Lack(sentence, everywhere=len(answer.denied) == answer.asked))
+    return lacking
+
+
+def missing_permissions(
+    cluster: AccessChecker, permissions: Iterable[RequiredPermission], namespaces: Collection[str] = ()
+) -> list[str]:
+    """Return a sentence for each permission that is not granted. See `check_access` for the arguments."""
+    return [lack.sentence for lack in lacking_permissions(cluster, permissions, namespaces)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """In how many namespaces a permission was asked for, and those without it ("": all)."""
+
+    asked: int
+    denied: tuple[str, ...]
+
+    def why_not(self, permission: RequiredPermission) -> str:
+        where = "" if permission.namespace or "" in self.denied else f" in {_listed(self.denied)}"
+        return f"not allowed{where}, but needed {permission.why}"
+
+
+def _ask(
+    cluster: AccessChecker, permission: RequiredPermission, namespaces: Collection[str]
+) -> _Answer | ClusterError:
+    places = [permission.namespace] if permission.namespace else [*namespaces] or [""]
+    try:
+        denied = tuple(
+            place
+            for place in places
+            if not cluster.can(
+                permission.verb, permission.kind, place, permission.subresource, name=permission.name
             )
-            detail = permission.why if well else f"not allowed, but needed {permission.why}"
-        except ClusterError as error:
-            well, detail = None, f"cannot be checked: {error.message}"
-        yield Finding(
-            what=permission.what, well=well, detail=detail, fix="" if well is not False else permission.fix
         )
+    except ClusterError as error:
+        return error
+    return _Answer(len(places), denied)
 
 
-def missing_permissions(cluster: AccessChecker, permissions: Iterable[RequiredPermission]) -> list[str]:
-    """Return a sentence for each permission that is not granted."""
-    return [finding.sentence for finding in check_access(cluster, permissions) if finding.well is False]
+def _listed(namespaces: Collection[str]) -> str:
+    """Return the names of namespaces, of many the first ones."""
+    shown = ", ".join(sorted(namespaces)[:_SHOWN])
+    return shown if len(namespaces) <= _SHOWN else f"{shown} and {len(namespaces) - _SHOWN} more"

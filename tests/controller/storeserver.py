@@ -80,6 +80,10 @@ class ApiServer:
         self.requests: Counter[str] = Counter()
         self.denied: set[str] = set()
         """What an access review refuses: ``get pods/log``."""
+        self.granted: dict[str, set[str]] | None = None
+        """By namespace, the plurals that may be used there ("*": all); ``None``: no limit."""
+        self.trespasses: list[str] = []
+        """Requests beyond that, in namespaces that are not known or across all."""
         self.impersonators: set[str] = set()
         """As whom others may act."""
         self.acted: dict[str, set[str]] = {}
@@ -231,6 +235,7 @@ class Handler(BaseHTTPRequestHandler):
             raise NotFoundError(f"no {path}")
         kind = Kind(group, version, plural, KINDS[plural])
         name, subresource = ([*rest[1:], "", ""])[:2]
+        self._check_granted(f"{method} {path}", namespace, plural)
         self.api.requests[f"{method} {plural}" + (f"/{subresource}" if subresource else "")] += 1
         store = self.api.store
         if method == "GET" and not name:
@@ -250,6 +255,15 @@ class Handler(BaseHTTPRequestHandler):
             return store.patch(kind, where, name, body)
         store.delete(kind, where, name, grace_seconds=body.get("gracePeriodSeconds"))
         return {"kind": "Status", "status": "Success"}
+
+    def _check_granted(self, request: str, namespace: str | None, plural: str) -> None:
+        """Refuse what ``granted`` does not have, as RBAC does a user with Roles only."""
+        granted = self.api.granted
+        if granted is None or {plural, "*"} & granted.get(namespace or "", set()):
+            return
+        if namespace not in granted:
+            self.api.trespasses.append(request)
+        raise ForbiddenError(f"{request} is forbidden")
 
     def _patch(
         self, kind: Kind, namespace: str, what: tuple[str, str], query: dict[str, str], body: Any
@@ -274,7 +288,10 @@ class Handler(BaseHTTPRequestHandler):
     def _review(self, body: Any) -> Any:
         asked = body["spec"]["resourceAttributes"]
         resource = asked["resource"] + (f"/{asked['subresource']}" if asked.get("subresource") else "")
-        return {**body, "status": {"allowed": f"{asked['verb']} {resource}" not in self.api.denied}}
+        granted = self.api.granted
+        within = granted is None or {asked["resource"], "*"} & granted.get(asked.get("namespace", ""), set())
+        allowed = bool(within) and f"{asked['verb']} {resource}" not in self.api.denied
+        return {**body, "status": {"allowed": allowed}}
 
     def _wanted(self, obj: Any, query: dict[str, str], namespace: str | None) -> bool:
         metadata = obj["metadata"]
