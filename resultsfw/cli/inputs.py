@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from resultsfw import documents
+from resultsfw.cli.folders import files_in
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 
@@ -18,10 +19,6 @@ STDIN: Final = "-"
 
 FILE_BYTES: Final = 64 * 1024 * 1024
 """Limit of one file. An API object has 1.5 MiB at most, so a larger file is not a manifest."""
-
-
-_SUFFIXES: Final = (".json", ".yaml", ".yml")
-"""Of the files that are read in a folder, as for kubectl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +87,7 @@ def read_files(names: Sequence[str]) -> list[Document]:
     """
     if names.count(STDIN) > 1:
         raise InputError('standard input ("-") can be read only once', subject=STDIN)
-    return [document for name in names for file in _files(name) for document in _read_file(file)]
-
-
-def _files(name: str) -> list[str]:
-    """Return the manifests of a folder, or the name itself if it is no folder."""
-    if name == STDIN or not (folder := Path(name)).is_dir():
-        return [name]
-    found = sorted(str(path) for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"{name}: no file {', '.join(f'*{suffix}' for suffix in _SUFFIXES)}", subject=name)
-    return found
+    return [document for file in files_in(names) for document in _read_file(file)]
 
 
 def read_bytes(name: str, *, limit: int) -> bytes:

@@ -1,31 +1,29 @@
 """Pick the runs and what they refer to from the documents of all files, and validate them."""
 
 import base64
-import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from resultsfw.cli.admission import admit
+from resultsfw.cli.implied_run import implied_run, refuse_missing
 from resultsfw.cli.inputs import Document
+from resultsfw.cli.object_references import NAMESPACE, check_references, spec_of
+from resultsfw.cli.run_params import with_params
+from resultsfw.cli.run_workspaces import Bindings, with_bindings
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.local.host_paths import HOST_PATH, host_path_in
-from resultsfw.local.resolvers import refusal_of
 from resultsfw.tekton.api.models import (
     validate_step_action_document,
     validate_task_document,
     validate_taskrun_document,
 )
 from resultsfw.tekton.api.unknown import unknown_fields
-from resultsfw.tekton.pipelinerun.children import is_custom
 from resultsfw.tekton.pipelinerun.models import validate_pipeline_document, validate_pipelinerun_document
-from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS
 
-__all__ = ["NAMESPACE", "Manifests", "checked", "pick"]
-
-NAMESPACE: Final = "default"
-"""Namespace of an object that names none, as with kubectl."""
+__all__ = ["GivenInputs", "Manifests", "checked", "pick"]
 
 _GROUP: Final = "tekton.dev"
 _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
@@ -35,8 +33,22 @@ _PARSERS: Final[Mapping[str, Callable[[Object], object]]] = {
     "PipelineRun": validate_pipelinerun_document,
     "StepAction": validate_step_action_document,
 }
-_OF_PODS: Final = ("PersistentVolumeClaim", "Secret", "ServiceAccount")
+_OF_PODS: Final = ("PersistentVolumeClaim", "Role", "RoleBinding", "Secret", "ServiceAccount")
 """Kinds of Kubernetes' own, beside ConfigMaps, that pods of the runs use."""
+
+_SILENT: Final = frozenset({"Namespace"})
+"""Kinds that nobody misses: here every namespace exists."""
+_LEFT_OUT: Final[Mapping[str, str]] = {
+    "ClusterRole": "on this machine only Roles and RoleBindings grant anything",
+    "ClusterRoleBinding": "on this machine only Roles and RoleBindings grant anything",
+    "CustomRun": "nothing runs custom tasks on this machine",
+    "LimitRange": "the limits of a namespace are not applied on this machine",
+    "Pod": "nothing here uses it: each run creates a Pod of its own",
+    "ResolutionRequest": "nothing here uses it: each run makes requests of its own",
+    "ResourceQuota": "the limits of a namespace are not applied on this machine",
+    "VerificationPolicy": "signatures of Tasks and Pipelines are not verified on this machine",
+}
+"""Why documents of a kind have no effect; of other kinds, because only a cluster has them."""
 
 _SET_BY_SERVER: Final = (
     "uid",
@@ -46,6 +58,23 @@ _SET_BY_SERVER: Final = (
     "managedFields",
     "selfLink",
 )
+_FOLDER_CLAIM: Final[Object] = {
+    "accessModes": ["ReadWriteMany"],
+    "resources": {"requests": {"storage": "1Gi"}},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenInputs:
+    """What the command line gives the runs.
+
+    Attributes:
+        params: Of ``-p``, as typed.
+        bindings: Of ``-w``.
+    """
+
+    params: Sequence[str] = ()
+    bindings: Bindings = field(default_factory=Bindings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,64 +84,62 @@ class Manifests:
     Attributes:
         runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
         needed: Objects that they may refer to by name: Tasks, Pipelines, StepActions, ConfigMaps, Secrets,
-            PersistentVolumeClaims, ServiceAccounts.
+            PersistentVolumeClaims, ServiceAccounts, Roles and RoleBindings.
         maps: ConfigMaps, one of which may be the feature flags.
-        others: Documents that are not used.
+        left_out: A sentence for each document without effect.
         warnings: A sentence for each field that an API server would not know, or would correct.
+        folders: Folders of this machine, by namespace and name of the claim that stands for each.
     """
 
     runs: Sequence[Object]
     needed: Sequence[Object]
     maps: Sequence[Document]
-    others: Sequence[Document]
+    left_out: Sequence[str]
     warnings: Sequence[str] = ()
+    folders: Mapping[tuple[str, str], Path] = field(default_factory=dict)
 
 
-def pick(documents: Sequence[Document], files: Sequence[str], resolvers: Collection[str] = ()) -> Manifests:
-    """Sort the documents of files by their use and validate them.
+def pick(
+    documents: Sequence[Document],
+    files: Sequence[str],
+    resolvers: Collection[str] = (),
+    given: GivenInputs | None = None,
+) -> Manifests:
+    """Sort the documents of files by their use, give the runs what the command line gives, and validate them.
 
     Args:
         documents: Of the files.
         files: Their names.
         resolvers: Resolvers that may fetch from elsewhere.
+        given: What the command line gives the runs.
 
     Raises:
         InputError: There is no run, or a document is invalid; the message names file, document, field.
     """
+    given = given or GivenInputs()
     documents, corrections = admit(documents)
     tekton = [document for document in documents if _is_tekton(document)]
-    runs = [document for document in tekton if document.kind in ("TaskRun", "PipelineRun")]
     tasks = [document for document in tekton if document.kind in ("Task", "Pipeline", "StepAction")]
-    if not runs:
-        found = ", ".join(document.label for document in documents) or "nothing"
-        named = ", ".join(files)
-        raise InputError(f"{named}: no TaskRun or PipelineRun to run; found: {found}", subject=named)
     maps = [_require_name(document) for document in documents if document.kind == "ConfigMap"]
     used_by_pods = [_require_name(document) for document in documents if document.kind in _OF_PODS]
-    for document in [*tasks, *runs]:
-        checked(document)
-        if field := host_path_in(document.obj):
-            raise document.refuse(HOST_PATH, field)
-    for document in runs:
-        if str(document.obj["spec"].get("status") or "").endswith("Pending"):
-            raise document.refuse(
-                "is pending, and nothing here would start the run: remove it", "spec.status"
-            )
+    runs, claims = _runs(tekton, tasks, documents, files, given)
     known = _by_name([*tasks, *runs, *maps, *used_by_pods])
     for document in [*tasks, *runs]:
-        for kind, field, reference in _references(document.obj):
-            if resolver := reference.get("resolver"):
-                if why := refusal_of(resolver, resolvers):
-                    raise document.refuse(why, f"{field}.resolver")
-                continue
-            same_kind = [(namespace, name) for other, namespace, name in known if other == kind]
-            _check_reference(document, kind, field, reference, same_kind)
-    used = {id(document) for document in (*runs, *tasks, *maps, *used_by_pods)}
+        check_references(document, known, resolvers)
+    own = [document for document in tekton if document.kind in _PARSERS]
+    used = {id(document) for document in (*own, *maps, *used_by_pods)}
     return Manifests(
         runs=[_as_created(document.obj) for document in runs],
-        needed=[_as_created(document.obj) for document in (*tasks, *maps, *used_by_pods)],
+        needed=[
+            *(_as_created(document.obj) for document in (*tasks, *maps, *used_by_pods)),
+            *(_folder_claim(*claim) for claim in claims),
+        ],
         maps=maps,
-        others=[document for document in documents if id(document) not in used],
+        left_out=[
+            _left_out(document)
+            for document in documents
+            if id(document) not in used and document.kind not in _SILENT
+        ],
         warnings=[
             *corrections,
             *(
@@ -121,7 +148,54 @@ def pick(documents: Sequence[Document], files: Sequence[str], resolvers: Collect
                 for line in unknown_fields(document.obj)
             ),
         ],
+        folders={claim: given.bindings.folders[claim[1]] for claim in claims},
     )
+
+
+def _runs(
+    tekton: Sequence[Document],
+    tasks: Sequence[Document],
+    documents: Sequence[Document],
+    files: Sequence[str],
+    given: GivenInputs,
+) -> tuple[list[Document], list[tuple[str, str]]]:
+    """Return the runs as they are to be created, and the claims that stand for folders in them."""
+    runs = [document for document in tekton if document.kind in ("TaskRun", "PipelineRun")]
+    for document in [*tasks, *runs]:
+        _check(document)
+    implied = None if runs else implied_run(tasks)
+    runs = runs or ([implied] if implied else [])
+    if not runs:
+        found = ", ".join(document.label for document in documents) or "nothing"
+        named = ", ".join(files)
+        raise InputError(
+            f"{named}: no TaskRun, PipelineRun, Task or Pipeline to run; found: {found}", subject=named
+        )
+    specs = [spec_of(run.obj, tasks) for run in runs]
+    runs = with_params(runs, specs, given.params)
+    runs, claims = with_bindings(runs, specs, given.bindings)
+    if implied and specs[0] is not None:
+        refuse_missing(runs[0], specs[0])
+    return runs, claims
+
+
+def _check(document: Document) -> None:
+    """Refuse a document that is invalid, or that nothing here could run."""
+    checked(document)
+    if path := host_path_in(document.obj):
+        raise document.refuse(HOST_PATH, path)
+    if str(document.obj["spec"].get("status") or "").endswith("Pending"):
+        raise document.refuse("is pending, and nothing here would start the run: remove it", "spec.status")
+
+
+def _left_out(document: Document) -> str:
+    why = _LEFT_OUT.get(document.kind, f"only a cluster has objects of kind {document.kind}")
+    return f"{document.label} ({document.where}): {why}"
+
+
+def _folder_claim(namespace: str, name: str) -> Object:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": _FOLDER_CLAIM}
 
 
 def checked(document: Document) -> Object:
@@ -162,63 +236,6 @@ def _by_name(documents: Sequence[Document]) -> dict[tuple[str, str, str], Docume
             if first is not document:
                 raise document.refuse(f"{document.label} is already in {first.where}", "metadata.name")
     return known
-
-
-def _references(obj: Object) -> Iterator[tuple[str, str, Object]]:
-    """Yield the kind, the field and the reference of everything a document refers to by name."""
-    spec = obj["spec"]
-    if obj["kind"] == "Task":
-        yield from _step_references(spec, "spec")
-    if obj["kind"] == "TaskRun" and spec.get("taskSpec") is not None:
-        yield from _step_references(spec["taskSpec"], "spec.taskSpec")
-    for kind, field in (("Task", "taskRef"), ("Pipeline", "pipelineRef")):
-        if spec.get(field) is not None:
-            yield kind, f"spec.{field}", spec[field]
-    if obj["kind"] in ("Pipeline", "PipelineRun"):
-        inner, path = (
-            (spec, "spec")
-            if obj["kind"] == "Pipeline"
-            else (spec.get("pipelineSpec") or {}, "spec.pipelineSpec")
-        )
-        yield from _pipeline_references(inner, path)
-
-
-def _pipeline_references(pipeline_spec: Object, path: str) -> Iterator[tuple[str, str, Object]]:
-    """Yield the references of a Pipeline's Tasks, and of Pipelines in it. A custom task refers to nothing."""
-    for section in SECTIONS:
-        for index, task in enumerate(pipeline_spec.get(section) or ()):
-            at = f"{path}.{section}[{index}]"
-            if is_custom(task):
-                continue
-            for kind, field in (("Task", "taskRef"), ("Pipeline", "pipelineRef")):
-                if task.get(field) is not None:
-                    yield kind, f"{at}.{field}", task[field]
-            yield from _step_references(task.get("taskSpec") or {}, f"{at}.taskSpec")
-            yield from _pipeline_references(task.get("pipelineSpec") or {}, f"{at}.pipelineSpec")
-
-
-def _step_references(task_spec: Object, path: str) -> Iterator[tuple[str, str, Object]]:
-    """Yield the references of a Task's Steps to StepActions."""
-    for index, step in enumerate(task_spec.get("steps") or ()):
-        if step.get("ref") is not None:
-            yield "StepAction", f"{path}.steps[{index}].ref", step["ref"]
-
-
-def _check_reference(
-    document: Document, kind: str, path: str, reference: Object, known: Sequence[tuple[str, str]]
-) -> None:
-    """Refuse a reference to an object that is not in the files."""
-    namespace = document.obj["metadata"].get("namespace") or NAMESPACE
-    name = reference.get("name", "")
-    if (namespace, name) in known:
-        return
-    near = difflib.get_close_matches(name, [other for space, other in known if space == namespace], n=1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    listed = ", ".join(f"{space}/{other}" for space, other in known) or "none"
-    raise document.refuse(
-        f'no {kind} "{name}" in namespace "{namespace}" among these files ({kind}s there: {listed}){hint}',
-        f"{path}.name",
-    )
 
 
 def _as_created(obj: Object) -> Object:

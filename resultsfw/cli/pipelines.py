@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
@@ -14,14 +13,12 @@ from resultsfw.tekton.pipelinerun.child_statuses import children_of
 __all__ = ["print_pipelinerun"]
 
 
-def print_pipelinerun(out: Console, run: Mapping[str, Any], children: Sequence[Object]) -> None:
+def print_pipelinerun(
+    out: Console, run: Mapping[str, Any], children: Sequence[Object], after: str = ""
+) -> None:
     """Print the verdict, each Task with its results, skipped Tasks with the reason, and the run's results."""
-    verdict = show.verdict_of(run)
-    line = Text.assemble((show.plain(run["metadata"]["name"]), "bold"), " ", (verdict.word, verdict.style))
-    if verdict.reason_beside_word:
-        line.append(f" {show.plain(verdict.reason_beside_word)}")
-    out.print(line, soft_wrap=True)
-    show.print_text(out, verdict.message)
+    out.print(show.verdict_line(run, after), soft_wrap=True)
+    show.print_text(out, show.verdict_of(run).message)
     status = run["status"]
     for text in show.columns(out.width, ("task", "", "results"), list(_tasks(status, children))):
         out.print(text, soft_wrap=True)

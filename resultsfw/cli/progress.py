@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -18,7 +18,7 @@ from resultsfw.cluster import Object
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.podstatus.step_states import pod_status_fields
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Timing"]
 
 _WAITING: Final = "waiting"
 _RUNNING: Final = "running"
@@ -45,6 +45,11 @@ class _Step:
     started: float | None = None
     ended: float | None = None
 
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it ran; ``None`` if it never did, or was not seen to end."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
 
 @dataclass(slots=True)
 class _Run:
@@ -67,16 +72,34 @@ class _Run:
         return self.name if self.kind == TASKRUNS.kind else f"{self.kind} {self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a run took.
+
+    Attributes:
+        seconds: From its first to its last change; ``None`` if it was not seen to end.
+        steps: Name, end and seconds of each Step of its last attempt; ``None`` for a Step that never ran.
+    """
+
+    seconds: float | None = None
+    steps: Sequence[tuple[str, str, float | None]] = ()
+
+
 class Progress:
     """Shows the runs of an engine, which calls `on_event` for each change. A context manager.
 
     Args:
         console: Console on standard error; whether it is a terminal decides the form.
         clock: Monotonic clock, in seconds.
+        outcome_follows: Whether the outcome of the runs is printed afterwards where this is seen, so that it
+            is not shown here, too: a terminal's table disappears, and no line says how a run ended.
     """
 
-    def __init__(self, console: Console, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, console: Console, *, clock: Clock = time.monotonic, outcome_follows: bool = False
+    ) -> None:
         self._console = console
+        self._outcome_follows = outcome_follows
         self._clock = clock
         self._lock = threading.Lock()
         self._runs: dict[tuple[str, str, str], _Run] = {}
@@ -88,6 +111,7 @@ class Progress:
                 console=console,
                 refresh_per_second=10,
                 redirect_stdout=False,
+                transient=outcome_follows,
             )
 
     def __enter__(self) -> Self:
@@ -104,6 +128,20 @@ class Progress:
     def note(self, text: str) -> None:
         """Print a line once, above the table."""
         show.print_text(self._console, text, indent="", style="dim")
+
+    def print_lines(self, text: str) -> None:
+        """Print whole lines as they are, above the table: without control characters, each with its end."""
+        self._console.out(text, end="", highlight=False)
+
+    def timing_of(self, run: Object) -> Timing:
+        """Return what a terminal's table showed of a run before it disappeared; elsewhere nothing."""
+        metadata = run["metadata"]
+        with self._lock:
+            known = self._runs.get((run["kind"], metadata["namespace"], metadata["name"]))
+            if known is None or known.ended is None or self._live is None or not self._outcome_follows:
+                return Timing()
+            steps = [(step.name, step.state, step.seconds) for step in known.steps]
+            return Timing(known.ended - known.started, steps)
 
     def on_event(self, change: str, obj: Object) -> None:
         """Show a change of a PipelineRun, TaskRun or Pod."""
@@ -131,6 +169,8 @@ class Progress:
         if run.ended is None and (verdict.succeeded or verdict.failed):
             run.ended, run.state = self._clock(), verdict.word
             run.reason = verdict.reason_beside_word
+            if self._outcome_follows and not run.parent:
+                return
             yield f"{run.label}: {run.state}{_prefix(', ', run.reason)} ({run.ended - run.started:.1f} s)"
 
     def _update_pod(self, pod: Object) -> Iterator[str]:

@@ -1,156 +1,130 @@
 """``resultsfw run``: run the TaskRuns and PipelineRuns of files on the local engine."""
 
-import shlex
 import signal
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from rich.console import Console
-from rich.text import Text
-
 from resultsfw.cli import show
-from resultsfw.cli.advice import CommandBuilder, advice_on, failed_for_size
+from resultsfw.cli.folders import files_in
 from resultsfw.cli.graph import draw
 from resultsfw.cli.inputs import read_files
-from resultsfw.cli.manifests import Manifests, pick
-from resultsfw.cli.pipelines import print_pipelinerun
+from resultsfw.cli.log_follower import LogFollower
+from resultsfw.cli.manifests import GivenInputs, Manifests, pick
 from resultsfw.cli.progress import Progress
 from resultsfw.cli.recording import RecordingManager
+from resultsfw.cli.rerun import rerun_command
+from resultsfw.cli.run_output import Ended, print_ended
+from resultsfw.cli.run_workspaces import parse_bindings
 from resultsfw.cli.settings import Given, Loaded, load
-from resultsfw.cluster import Object
-from resultsfw.errors import ClusterError, InputError
+from resultsfw.cli.step_logs import failed_step, log_lines
+from resultsfw.cluster import PODS, Object
+from resultsfw.errors import InputError, NotFoundError
 from resultsfw.local.engine import Engine
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import kind_of_reference
 from resultsfw.tekton.pipelinerun.reconciler import PipelineReconciler
 from resultsfw.tekton.taskrun.reconciler import Reconciler
-from resultsfw.types import CollectionOutcome
 
-__all__ = ["run_files"]
+__all__ = ["RunRequest", "run_files"]
 
 _NO_IMAGES: Final = "images are not pulled: Steps run as processes, with the programs this machine has"
 
-_TAIL_BYTES: Final = 4096
-_TAIL_LINES: Final = 5
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What was typed.
 
-def run_files(
-    files: Sequence[str],
-    *,
-    flags: Given,
-    output: str,
-    workdir: str | None,
-    keep: bool,
-    claims: str | None = None,
-    graph: str | None = None,
-    resolvers: Collection[str] = (),
-) -> int:
-    """Run the TaskRuns and PipelineRuns of the files, print them, and return the exit status.
-
-    Args:
-        files: Manifests.
+    Attributes:
+        files: Manifests, and folders of manifests.
+        recursive: Whether to read the folders in a folder, too.
+        params: Of ``-p``.
+        workspaces: Of ``-w``.
         flags: The feature flags given.
         output: The form in which the runs are printed.
+        logs: Print the Steps' logs while they run.
         workdir: Folder of the Pods' folders; ``None``: a temporary one.
-        keep: Keep it at the end.
+        keep: Keep it at the end, and print the Pods, too.
         claims: Folder of PersistentVolumeClaims, which is kept; ``None``: a temporary one.
         graph: File to draw the PipelineRun to.
         resolvers: Resolvers that may fetch from elsewhere.
+    """
+
+    files: Sequence[str]
+    flags: Given
+    output: str
+    recursive: bool = False
+    params: Sequence[str] = ()
+    workspaces: Sequence[str] = ()
+    logs: bool = False
+    workdir: str | None = None
+    keep: bool = False
+    claims: str | None = None
+    graph: str | None = None
+    resolvers: Sequence[str] = ()
+
+
+def run_files(request: RunRequest) -> int:
+    """Run the TaskRuns and PipelineRuns of the files, print them, and return the exit status.
 
     Raises:
         InputError: The files or options are invalid; nothing was started.
     """
-    manifests = pick(read_files(files), files, resolvers)
-    loaded = load(replace(flags, documents=manifests.maps), RecordingManager)
-    folders = (_folder("--workdir", workdir), _folder("--claims", claims))
-    _check_graph(graph, manifests)
+    files = files_in(request.files, recursive=request.recursive)
+    given = GivenInputs(params=request.params, bindings=parse_bindings(request.workspaces))
+    manifests = pick(read_files(files), request.files, request.resolvers, given)
+    loaded = load(replace(request.flags, documents=manifests.maps), RecordingManager)
+    folders = (_folder("--workdir", request.workdir), _folder("--claims", request.claims))
+    _check_graph(request.graph, manifests)
     errors = show.console(stderr=True)
+    progress = Progress(errors, outcome_follows=_is_seen_together(request.output))
     try:
-        with _signals(), loaded.core, Progress(errors) as progress:
-            for document in manifests.others:
-                progress.note(f"ignored: {document.label} ({document.where}): not used here")
-            if any(run["kind"] == PIPELINERUNS.kind for run in manifests.runs):
-                for line in loaded.core.warnings():
-                    progress.note(f"warning: {line}")
-            for line in (*manifests.warnings, *loaded.warnings):
-                progress.note(f"warning: {line}")
-            runs = _run(manifests, loaded, progress, *folders, keep=keep, resolvers=resolvers)
+        with _signals(), loaded.core, progress:
+            for line in _notes(manifests, loaded):
+                progress.note(line)
+            runs = _run(manifests, loaded, progress, request, folders)
     except _Stopped as stopped:
         errors.print(f"stopped by {stopped.name}; every process it started has ended")
         return 128 + stopped.number
-    if graph is not None:
+    if request.graph is not None:
         (drawn,) = [ended for ended in runs if ended.run["kind"] == PIPELINERUNS.kind]
-        _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
-    _print_all(runs, output, _rerun_command(files, flags, resolvers))
+        _write_graph(request.graph, draw(drawn.run, [child.run for child in drawn.children]))
+    print_ended(runs, request.output, rerun_command(request))
     return 0 if all(show.verdict_of(ended.run).succeeded for ended in runs) else 1
 
 
-def _print_all(runs: Sequence["_Ended"], output: str, rerun: CommandBuilder) -> None:
-    if output == "json":
-        show.write(show.as_json([obj for ended in runs for obj in ended.objects]))
-    elif output == "yaml":
-        show.write("---\n".join(show.as_yaml(obj) for ended in runs for obj in ended.objects))
-    else:
-        out = show.console()
-        for index, ended in enumerate(runs):
-            if index:
-                out.print()
-            _print_ended(out, ended, rerun)
+def _is_seen_together(output: str) -> bool:
+    """Return whether the outcome on standard output is seen where the progress on standard error is."""
+    return output == "table" and sys.stdout.isatty() == sys.stderr.isatty()
 
 
-def _print_ended(out: Console, ended: "_Ended", rerun: CommandBuilder) -> None:
-    """Print a run; of a PipelineRun also its TaskRuns that failed, and its child PipelineRuns."""
-    if not ended.children:
-        _print(out, ended, rerun)
-        return
-    print_pipelinerun(out, ended.run, [child.run for child in ended.children])
-    for child in ended.children:
-        if child.children:
-            out.print()
-            _print_ended(out, child, rerun)
-        elif not show.verdict_of(child.run).succeeded:
-            _print(out, child, rerun)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    """A run that has finished.
-
-    Attributes:
-        run: With its status.
-        children: The TaskRuns and child PipelineRuns of a PipelineRun.
-        collected: The verdict over the results of a TaskRun.
-        tail: The last lines of the log of a TaskRun's Step that failed.
-    """
-
-    run: Object
-    children: Sequence["_Ended"] = ()
-    collected: CollectionOutcome | None = None
-    tail: Sequence[str] = ()
-
-    @property
-    def objects(self) -> list[Object]:
-        """Return the run, and below a PipelineRun all that it made."""
-        return [self.run, *(obj for child in self.children for obj in child.objects)]
+def _notes(manifests: Manifests, loaded: Loaded[RecordingManager]) -> Iterator[str]:
+    for line in manifests.left_out:
+        yield f"left out: {line}"
+    if any(run["kind"] == PIPELINERUNS.kind for run in manifests.runs):
+        for line in loaded.core.warnings():
+            yield f"warning: {line}"
+    for line in (*manifests.warnings, *loaded.warnings):
+        yield f"warning: {line}"
+    yield _NO_IMAGES
 
 
 def _run(
     manifests: Manifests,
     loaded: Loaded[RecordingManager],
     progress: Progress,
-    workdir: Path | None,
-    claims: Path | None,
-    *,
-    keep: bool,
-    resolvers: Collection[str],
-) -> list[_Ended]:
-    """Run everything on an engine of its own and return the finished runs."""
+    request: RunRequest,
+    folders: tuple[Path | None, Path | None],
+) -> list[Ended]:
+    """Run everything on an engine of its own, in folders for Pods and claims; return the finished runs."""
+    workdir, claims = folders
     core, settings = loaded.core, loaded.settings
+    follower = LogFollower(progress.print_lines) if request.logs else None
     engine = Engine(
         lambda cluster: Reconciler(
             core,
@@ -162,83 +136,73 @@ def _run(
         ),
         workdir=workdir,
         claims=claims,
-        keep=keep,
-        on_event=progress.on_event,
+        claim_folders=manifests.folders,
+        keep=request.keep,
+        on_event=_observer(progress, follower),
         pipelines=lambda cluster: PipelineReconciler(
             core, cluster, policies=settings.policies, defaults=settings.runs, custom_tasks=False
         ),
-        resolvers=resolvers,
+        resolvers=request.resolvers,
     )
-    progress.note(_NO_IMAGES)
-    with engine:
+    with ExitStack() as stack:
+        stack.enter_context(engine)
+        if follower is not None:
+            follower.attach(engine)
+            stack.enter_context(follower)
         for obj in [*manifests.needed, *manifests.runs]:
             engine.submit(obj)
-        ended = [_collect_ended(engine, core, run) for run in engine.run_until_done()]
-    if keep:
+        runs = engine.run_until_done()
+        collector = _Collector(engine, core, progress, request)
+        ended = [collector.ended(run) for run in runs]
+    if request.keep:
         progress.note(f"kept: {engine.workdir}")
     return ended
 
 
-def _collect_ended(engine: Engine, core: RecordingManager, run: Object) -> _Ended:
-    if run["kind"] == TASKRUNS.kind:
-        collected = core.verdict_on(run)
-        return _Ended(run=run, collected=collected, tail=_tail(engine, run, collected))
-    namespace = run["metadata"]["namespace"]
-    children = [
-        engine.store.get(kind_of_reference(child), namespace, child["name"])
-        for child in children_of(run["status"])
-    ]
-    return _Ended(run=run, children=[_collect_ended(engine, core, child) for child in children])
+def _observer(progress: Progress, follower: LogFollower | None) -> Callable[[str, Object], None]:
+    """Return what is called for each change: the log of a Step comes before the line on its end."""
+
+    def observe(change: str, obj: Object) -> None:
+        if follower is not None:
+            follower.on_event(change, obj)
+        progress.on_event(change, obj)
+
+    return observe
 
 
-def _print(out: Console, ended: _Ended, rerun: CommandBuilder) -> None:
-    show.print_taskrun(out, ended.run, ended.collected)
-    for line in ended.tail:
-        out.print(Text(f"  {line}", style="dim"), soft_wrap=True)
-    if not show.verdict_of(ended.run).succeeded:
-        show.print_advice(out, advice_on(ended.run, ended.collected, rerun=rerun))
+@dataclass(frozen=True, slots=True)
+class _Collector:
+    """Collects what is printed of finished runs, while the engine has it."""
 
+    engine: Engine
+    core: RecordingManager
+    progress: Progress
+    request: RunRequest
 
-def _tail(engine: Engine, taskrun: Object, collected: CollectionOutcome | None) -> list[str]:
-    """Return the last lines of the log of the first Step that failed; none if its results are too large."""
-    status = taskrun.get("status", {})
-    if show.verdict_of(taskrun).succeeded or failed_for_size(taskrun, collected):
-        return []
-    for step in status.get("steps") or ():
-        if not step.get("terminated", {}).get("exitCode") or step.get("terminationReason") == "Skipped":
-            continue
-        metadata = taskrun["metadata"]
+    def ended(self, run: Object) -> Ended:
+        """Return a finished run with everything below it."""
+        namespace, timing = run["metadata"]["namespace"], self.progress.timing_of(run)
+        if run["kind"] == TASKRUNS.kind:
+            failed = None if self.request.logs else failed_step(self.engine, run)
+            return Ended(
+                run=run,
+                timing=timing,
+                pod=self._pod(namespace, run) if self.request.keep else None,
+                collected=self.core.verdict_on(run),
+                failed_step=failed.name if failed else "",
+                log=log_lines(failed, kept=self.request.keep) if failed else (),
+            )
+        children = [
+            self.engine.store.get(kind_of_reference(child), namespace, child["name"])
+            for child in children_of(run["status"])
+        ]
+        return Ended(run=run, timing=timing, children=[self.ended(child) for child in children])
+
+    def _pod(self, namespace: str, taskrun: Object) -> Object | None:
         try:
-            path = engine.store.log_path(metadata["namespace"], status["podName"], step["container"])
-            with path.open("rb") as log:
-                log.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
-                text = log.read(_TAIL_BYTES).decode("utf-8", "replace")
-        except (ClusterError, OSError):
-            return []
-        lines = [show.plain(line)[: show.WIDTH] for line in text.rstrip("\n").split("\n")[-_TAIL_LINES:]]
-        return (
-            [f'the end of the log of Step "{step["name"]}":', *(f"  {line}" for line in lines)]
-            if text
-            else []
-        )
-    return []
-
-
-def _rerun_command(files: Sequence[str], given: Given, resolvers: Collection[str]) -> CommandBuilder:
-    """Return a function that builds the command that was typed, with other flags."""
-    options_typed = {
-        "results-from": given.results_from,
-        "max-result-size": given.max_result_size,
-        "feature-flags": given.file,
-    }
-
-    def command(flags: Mapping[str, str]) -> str:
-        options = {**options_typed, **flags}
-        words = [word for resolver in resolvers for word in ("--resolver", resolver)]
-        words += [word for key, value in options.items() if value for word in (f"--{key}", value)]
-        return shlex.join(["resultsfw", "run", *files, *words])
-
-    return command
+            return self.engine.store.get(PODS, namespace, taskrun["status"].get("podName") or "")
+        except NotFoundError:
+            return None
 
 
 def _check_graph(graph: str | None, manifests: Manifests) -> None:

@@ -8,7 +8,36 @@ __all__ = ["run"]
 
 
 @click.command(epilog=RUN_STATUSES, short_help="Run TaskRuns and PipelineRuns on this machine.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("names", nargs=-1, metavar="[FILE...]")
+@click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    metavar="FILE",
+    help="A manifest, as a FILE argument; can be repeated.",
+)
+@click.option("-R", "--recursive", is_flag=True, help="Read the folders in a folder, too.")
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Give the runs that declare it this param: text; an array as A,B or JSON; an object as "
+    "KEY:VALUE,KEY:VALUE or JSON; can be repeated.",
+)
+@click.option(
+    "-w",
+    "--workspace",
+    "workspaces",
+    multiple=True,
+    metavar="name=NAME,SOURCE",
+    help="Bind a workspace; SOURCE is emptyDir=, claimName=CLAIM, config=CONFIGMAP, secret=SECRET, "
+    "volumeClaimTemplateFile=FILE, or folder=DIR, which the Steps can read and write; subPath=DIR and "
+    "item=KEY=PATH can follow; can be repeated.",
+)
+@click.option("--logs", is_flag=True, help="Print the logs of the Steps while they run, on standard error.")
 @flag_options
 @click.option(
     "--workdir",
@@ -21,7 +50,11 @@ __all__ = ["run"]
     help="Keep PersistentVolumeClaims here: claim C of namespace N is DIR/N/C.  [default: a temporary "
     "directory]",
 )
-@click.option("--keep", is_flag=True, help="Keep the working directory at the end, and print its path.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep the working directory at the end, print its path, and print the Pods with -o json or yaml.",
+)
 @click.option("--graph", metavar="SVG", help="Draw the PipelineRun with the results it passed to this file.")
 @click.option(
     "--resolver",
@@ -31,10 +64,15 @@ __all__ = ["run"]
     help="Allow this resolver to fetch Tasks, Pipelines and StepActions, whose Steps then run as your "
     "processes; can be repeated.  [default: neither]",
 )
-@output_option("table", "json", "yaml")
+@output_option("table", "json", "yaml", "name")
 def run(
-    files: tuple[str, ...],
+    names: tuple[str, ...],
     *,
+    filenames: tuple[str, ...],
+    recursive: bool,
+    params: tuple[str, ...],
+    workspaces: tuple[str, ...],
+    logs: bool,
     output: str,
     workdir: str | None,
     claims: str | None,
@@ -45,15 +83,22 @@ def run(
 ) -> int:
     """Run the TaskRuns and PipelineRuns in the FILEs on this machine: Steps as processes, no images.
 
-    A FILE is a YAML or JSON manifest; "-" is standard input. The files contain everything that a run uses:
-    Tasks, Pipelines and StepActions that it refers to by name or by the resolver "cluster", ConfigMaps,
-    Secrets, ServiceAccounts and PersistentVolumeClaims. The ConfigMaps "feature-flags" and
-    "config-defaults" are applied.
+    A FILE is a YAML or JSON manifest or a folder of them; "-" is standard input. The files contain everything
+    that a run uses: Tasks, Pipelines and StepActions that it refers to by name or by the resolver "cluster",
+    ConfigMaps, Secrets, ServiceAccounts and PersistentVolumeClaims. The ConfigMaps "feature-flags" and
+    "config-defaults" are applied. If the files contain a Task or Pipeline and no run, that one is run.
     """
-    from resultsfw.cli.run import run_files  # noqa: PLC0415 - the engine is for this command only
+    from resultsfw.cli.run import RunRequest, run_files  # noqa: PLC0415 - the engine is for this command only
 
-    return run_files(
-        files,
+    files = (*filenames, *names)
+    if not files:
+        raise click.UsageError("name a FILE, or give one with -f", click.get_current_context())
+    request = RunRequest(
+        files=files,
+        recursive=recursive,
+        params=params,
+        workspaces=workspaces,
+        logs=logs,
         flags=given_options(flags),
         output=output,
         workdir=workdir,
@@ -62,3 +107,4 @@ def run(
         graph=graph,
         resolvers=resolvers,
     )
+    return run_files(request)

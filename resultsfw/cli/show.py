@@ -39,6 +39,7 @@ __all__ = [
     "print_text",
     "shortened",
     "size_of",
+    "verdict_line",
     "verdict_of",
     "write",
 ]
@@ -205,8 +206,29 @@ def print_note(text: str) -> None:
     print_text(out, f"note: {text}", indent="", hanging=INDENT)
 
 
+def verdict_line(run: Mapping[str, Any], after: str = "") -> Text:
+    """Return the line that says how a run ended: its name, the verdict and the reason.
+
+    Args:
+        run: A TaskRun or PipelineRun with its status.
+        after: To be printed behind the verdict.
+    """
+    verdict = verdict_of(run)
+    line = Text.assemble((plain(run["metadata"]["name"]), "bold"), " ", (verdict.word, verdict.style))
+    if verdict.reason_beside_word:
+        line.append(f" {plain(verdict.reason_beside_word)}")
+    if after:
+        line.append(f" {after}", "dim")
+    return line
+
+
 def print_taskrun(
-    out: Console, taskrun: Mapping[str, Any], collected: CollectionOutcome | None = None
+    out: Console,
+    taskrun: Mapping[str, Any],
+    collected: CollectionOutcome | None = None,
+    *,
+    after: str = "",
+    below: str = "",
 ) -> None:
     """Print a finished run: its verdict, its results as a table, and what failed.
 
@@ -215,12 +237,13 @@ def print_taskrun(
         taskrun: With its status.
         collected: The verdict over its results, where it is known: hints that `print_advice` repeats as
             commands are then left out of the message.
+        after: To be printed behind the verdict.
+        below: A line to be printed below the verdict.
     """
     verdict = verdict_of(taskrun)
-    line = Text.assemble((plain(taskrun["metadata"]["name"]), "bold"), " ", (verdict.word, verdict.style))
-    if verdict.reason_beside_word:
-        line.append(f" {plain(verdict.reason_beside_word)}")
-    out.print(line, soft_wrap=True)
+    out.print(verdict_line(taskrun, after), soft_wrap=True)
+    if below:
+        print_text(out, below, hanging=INDENT, style="dim")
     if rows := list(_rows(taskrun)):
         for text in _results_table(rows, out.width):
             out.print(text, soft_wrap=True)

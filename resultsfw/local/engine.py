@@ -70,6 +70,7 @@ class Engine:
         pipelines: Creates the reconciler of PipelineRuns; ``None``: PipelineRuns are not reconciled.
         resolvers: Resolvers that may fetch from elsewhere: ``git``, ``http``.
         claims: See `Kubelet`.
+        claim_folders: See `Kubelet`.
 
     Attributes:
         store: The objects.
@@ -89,6 +90,7 @@ class Engine:
         pipelines: Callable[[Cluster], Reconciler] | None = None,
         resolvers: Collection[str] = (),
         claims: Path | None = None,
+        claim_folders: Mapping[tuple[str, str], Path] | None = None,
     ) -> None:
         self.store = Store(admit)
         self._reconcilers = {TASKRUNS: reconciler_factory(self.store)}
@@ -111,6 +113,7 @@ class Engine:
             notice=notice,
             max_pods=max_pods,
             claims=claims,
+            claim_folders=claim_folders,
         )
         self._threads = [
             threading.Thread(target=self._follow, name="resultsfw-engine-watch", daemon=True),

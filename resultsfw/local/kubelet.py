@@ -13,7 +13,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from resultsfw.cluster import PODS, Object
 from resultsfw.errors import ClusterError, InputError
 from resultsfw.local import shim
 from resultsfw.local.apiserver import ApiServer
+from resultsfw.local.claims import ClaimFolders
+from resultsfw.local.container_paths import with_real_paths
 from resultsfw.local.container_runtime import ContainerRuntime
 from resultsfw.local.pod_status import NODE
 from resultsfw.local.pod_worker import PodWorker
@@ -56,6 +58,7 @@ class Kubelet:
         max_pods: How many Pods run at once; others wait, as on a full node.
         claims: Folder of PersistentVolumeClaims, ``NAMESPACE/NAME``, which is kept; ``None``: a temporary
             folder.
+        claim_folders: Folders of a person's own that stand in for claims, by namespace and name.
 
     Raises:
         InputError: The platform is not Linux.
@@ -75,6 +78,7 @@ class Kubelet:
         notice: Callable[[str], None] | None = None,
         max_pods: int = MAX_PODS,
         claims: Path | None = None,
+        claim_folders: Mapping[tuple[str, str], Path] | None = None,
     ) -> None:
         if platform.system() != "Linux":
             raise InputError(
@@ -102,7 +106,8 @@ class Kubelet:
         if not _SAFE.fullmatch(str(self._base)):
             self._base = _link_without_special_characters(self._base)
             folders.append(self._base.parent)
-        self._claims = self._base / _CLAIMS if claims is None else claims.absolute()
+        all_claims = self._base / _CLAIMS if claims is None else claims.absolute()
+        self._claims = ClaimFolders(all_claims, claim_folders or {})
         self._runtime = ContainerRuntime(folders, self._inbox.put)
         self._apiserver = ApiServer(store)
         self._watch = store.watch(PODS)
@@ -122,6 +127,17 @@ class Kubelet:
             thread.join()
         self._runtime.close()
         self._apiserver.close()
+
+    def container_paths(self, namespace: str, pod: str, container: str) -> dict[str, str]:
+        """Return the path in a container that each folder of this machine stands in for, by folder.
+
+        Empty for a pod that was deleted.
+        """
+        for worker in list(self._workers.values()):
+            metadata = worker.pod["metadata"]
+            if (metadata["namespace"], metadata["name"]) == (namespace, pod):
+                return with_real_paths(worker.folder.container_paths(container))
+        return {}
 
     def _follow(self) -> None:
         for event in self._watch:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from resultsfw.cluster import Cluster, Object
 from resultsfw.local import pod_status
 from resultsfw.local.apiserver_rules import DEFAULT_GRACE, now
+from resultsfw.local.claims import ClaimFolders
 from resultsfw.local.container_runtime import Runtime
 from resultsfw.local.container_stopper import ContainerStopper, all_terminated
 from resultsfw.local.pod_status import Container
@@ -44,7 +45,7 @@ class PodWorker:
         runtime: Starts and signals the containers' processes.
         register_log: Called with a container's name and the path of its log when the container starts.
         pass_budget: Whether the entrypoint is passed the bytes that the kubelet leaves of a message.
-        claims: Folder of the PersistentVolumeClaims, which all pods share.
+        claims: Folders of the PersistentVolumeClaims, which all pods share.
         services: Environment variables by which containers find the cluster's services.
         on_probe: Called on another thread with the outcome of a probe.
     """
@@ -58,7 +59,7 @@ class PodWorker:
         register_log: Callable[[str, Path], None],
         *,
         pass_budget: bool,
-        claims: Path,
+        claims: ClaimFolders,
         services: Mapping[str, str] | None = None,
         on_probe: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:

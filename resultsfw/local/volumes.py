@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.local.claims import claim_folder
+from resultsfw.local.claims import ClaimFolders, claim_folder
 from resultsfw.local.mount_errors import MountError, safe_path
 from resultsfw.local.volume_content import FieldFile, fill, sources, write_fields
 from resultsfw.pods import RESULTS_SIDECAR
@@ -65,12 +65,12 @@ class PodFolder:
 
     Attributes:
         base: Folder for everything of the pod; its path has no characters that a shell would split or expand.
-        claims: Folder of the PersistentVolumeClaims, which all pods share.
+        claims: Folders of the PersistentVolumeClaims, which all pods share.
         downward: Folders of downward API volumes with the file and field path of each item.
     """
 
     base: Path
-    claims: Path
+    claims: ClaimFolders
     downward: list[tuple[Path, list[FieldFile]]] = field(default_factory=list)
     _common: dict[str, str] = field(default_factory=dict)
     _own: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -79,6 +79,8 @@ class PodFolder:
     _placed: set[Path] = field(default_factory=set)
     _outside: list[str] = field(default_factory=list)
     """Mount paths of volumes that are not of this pod alone."""
+    _targets: dict[str, str] = field(default_factory=dict)
+    """The first mount path of each folder to which a mount path is linked."""
 
     @property
     def root(self) -> Path:
@@ -109,6 +111,19 @@ class PodFolder:
             **self._common,
             **self._own.get(container["name"], {}),
             path: str(self.termination(container["name"])),
+        }
+
+    def container_paths(self, container: str) -> dict[str, str]:
+        """Return the path in a container that each folder of this machine stands in for, by folder."""
+        own = self.own(container)
+        rules = {**self._common, **self._own.get(container, {})}
+        return {
+            f"{self.root}/": "/",
+            **self._targets,
+            **{folder: path for path, folder in rules.items()},
+            str(self.termination(container)): "/dev/termination-log",
+            f"{own}/tmp": "/tmp",  # noqa: S108 - the path in the container
+            f"{own}/script-": f"{_TEKTON}/scripts/script-",  # a copy with its paths replaced
         }
 
     def read_only(self, container: str) -> list[tuple[Path, Path]]:
@@ -156,6 +171,7 @@ class PodFolder:
             self._place_read_only(mount.path, mount.container, target)
         elif target != place:
             _link(place, target)
+            self._targets.setdefault(str(target), mount.path)
             if outlives_pod:
                 self._outside.append(mount.path)
 

@@ -27,6 +27,13 @@ class Ran:
     def json(self):
         return json.loads(self.out)
 
+    @property
+    def items(self):
+        """The objects of a List."""
+        found = self.json
+        assert (found["apiVersion"], found["kind"]) == ("v1", "List")
+        return found["items"]
+
 
 @pytest.fixture
 def cli(capsys, monkeypatch):

@@ -34,7 +34,7 @@ spec:
 def test_v1beta1_and_other_cases_run_and_are_warned_about(cli, write):
     ran = cli("run", write("old.yaml", V1BETA1_RUN), "-o", "json")
     assert ran.status == 0, ran.err
-    pipelinerun, taskrun = ran.json
+    pipelinerun, taskrun = ran.items
     assert pipelinerun["apiVersion"] == "tekton.dev/v1"
     assert pipelinerun["spec"]["timeouts"] == {"pipeline": "5m"}
     assert pipelinerun["status"]["results"] == [{"name": "g", "value": "hello you"}]

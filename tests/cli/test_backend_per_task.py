@@ -57,7 +57,7 @@ def test_large_results_come_by_the_backend_of_their_task_alone(cli, write):
             taskrun["status"]["provenance"]["featureFlags"]["resultExtractionMethod"],
             len(taskrun["status"]["results"][0]["value"]),
         )
-        for taskrun in ran.json[1:]
+        for taskrun in ran.items[1:]
     }
     assert found == {
         "p-named": ("sidecar-logs", 20000),

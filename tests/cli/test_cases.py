@@ -26,7 +26,7 @@ def test_every_case_has_its_expected_results():
 def test_a_case_succeeds_with_the_expected_results(cli, case):
     ran = cli("run", CASES / f"{case}.yaml", "-o", "json")
     assert ran.status == 0, ran.err
-    found = ran.json
+    found = ran.items
     objects = found if isinstance(found, list) else [found]
     run = next(one for one in objects if one["kind"] in ("PipelineRun", "TaskRun"))
     assert {one["name"]: one["value"] for one in run["status"]["results"]} == RIGHT[case]

@@ -37,6 +37,6 @@ def test_a_run_succeeds_if_the_reader_of_stderr_is_gone(tmp_path, is_unbuffered)
         command, stdout=subprocess.PIPE, stderr=write, timeout=60, check=False, env=environment
     )
     os.close(write)
-    (final,) = json.loads(done.stdout)
+    (final,) = json.loads(done.stdout)["items"]
     assert final["status"]["results"][0]["value"] == "d"
     assert done.returncode == 0

@@ -33,6 +33,6 @@ def documents(flag):
 def test_results_over_the_budget_arrive_where_the_flag_compresses_and_are_refused_where_not(cli, write):
     whole = cli("run", write("on.yaml", documents("true")), "-o", "json")
     assert whole.status == 0, whole.err
-    (taskrun,) = whole.json
+    (taskrun,) = whole.items
     assert [len(result["value"]) for result in taskrun["status"]["results"]] == [94] * COUNT
     assert cli("run", write("off.yaml", documents("false"))).status == 1

@@ -29,7 +29,7 @@ def test_a_run_gets_the_default_pod_template(cli, write):
     text = documents(default_pod_template="env: [{name: A, value: default}]")
     ran = cli("run", write("x.yaml", text.replace("; sleep 30", "")), "-o", "json")
     assert ran.status == 0, ran.err
-    (taskrun,) = ran.json
+    (taskrun,) = ran.items
     assert taskrun["status"]["results"][0]["value"] == "default"
     assert "podTemplate" not in taskrun["spec"]
 

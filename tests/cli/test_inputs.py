@@ -30,7 +30,10 @@ def test_a_missing_file_is_refused(cli, write):
 def test_a_folder_without_a_manifest_is_refused(cli, tmp_path):
     (tmp_path / "notes.txt").write_text("a: b")
     (tmp_path / "below.yaml").mkdir()
-    refused(cli("run", tmp_path), f"{tmp_path}: no file *.json, *.yaml, *.yml")
+    refused(
+        cli("run", tmp_path),
+        f"{tmp_path} has no file *.json, *.yaml or *.yml; -R also reads the folders in it",
+    )
 
 
 def test_a_file_that_is_not_utf8_is_refused(cli, write):
@@ -64,12 +67,13 @@ def test_a_document_that_is_no_object_is_refused(cli, write, text, field):
 
 
 def test_files_without_a_run_are_refused_with_what_was_found(cli, write):
+    action = TASK.replace("kind: Task", "kind: StepAction").replace("tekton.dev/v1", "tekton.dev/v1beta1")
+    action = action.replace("{steps: [{image: x}]}", "{image: x}")
     refused(
-        cli("run", write("x.yaml", TASK)), 'x.yaml: no TaskRun or PipelineRun to run; found: Task "release"'
+        cli("run", write("x.yaml", action)),
+        'x.yaml: no TaskRun, PipelineRun, Task or Pipeline to run; found: StepAction "release"',
     )
-    refused(
-        cli("run", write("e.yaml", "# empty\n")), "e.yaml: no TaskRun or PipelineRun to run; found: nothing"
-    )
+    refused(cli("run", write("e.yaml", "# empty\n")), "e.yaml: no TaskRun", "found: nothing")
 
 
 PIPELINE = """apiVersion: tekton.dev/v1

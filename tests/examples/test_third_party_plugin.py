@@ -43,7 +43,7 @@ def resultsfw(installed):
 def test_a_run_through_it(resultsfw):
     done = resultsfw("run", FOLDER / "task.yaml", "--results-from", "step-log", "-o", "json")
     assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)
+    (run,) = json.loads(done.stdout)["items"]
     values = {one["name"]: one["value"] for one in run["status"]["results"]}
     assert values == {"digest": "sha256:0123", "files": ["a.txt", "b.txt"]}
 

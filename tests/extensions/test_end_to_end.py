@@ -51,7 +51,7 @@ def test_a_run_on_this_machine_stores_and_prints_no_secret(tmp_path, backend):
     (tmp_path / "run.yaml").write_text(TASKRUN.replace("BACKEND", backend))
     done = resultsfw(tmp_path, "run", "run.yaml", "-o", "json")
     assert done.returncode == 0, done.stderr
-    [run] = json.loads(done.stdout)
+    [run] = json.loads(done.stdout)["items"]
     values = {result["name"]: result["value"] for result in run["status"]["results"]}
     assert values == {"text": "key [redacted:aws]", "list": ["[redacted:aws]", "b"]}
     [step] = run["status"]["steps"]

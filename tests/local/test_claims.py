@@ -9,6 +9,7 @@ import pytest
 
 from resultsfw import Object, ResultsManager
 from resultsfw.local import read_only
+from resultsfw.local.claims import ClaimFolders
 from resultsfw.local.engine import Engine
 from resultsfw.local.store import Store
 from resultsfw.local.volumes import MountError, PodFolder
@@ -36,7 +37,7 @@ def make(tmp_path: Path, pod: Object, *objects: Object, name: str = "pod") -> Po
     store = Store()
     for obj in objects:
         store.create(CLAIMS, obj)
-    folder = PodFolder(tmp_path / name, tmp_path / "claims")
+    folder = PodFolder(tmp_path / name, ClaimFolders(tmp_path / "claims"))
     folder.make(pod, store)
     return folder
 

@@ -1,0 +1,50 @@
+"""Name the manifests of folders, by kubectl's rules."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from resultsfw.errors import InputError
+
+__all__ = ["files_in"]
+
+_SUFFIXES: Final = frozenset({".json", ".yaml", ".yml"})
+"""Of the manifests in a folder (kubectl's ``FileExtensions``)."""
+
+
+def files_in(names: Sequence[str], *, recursive: bool | None = None) -> list[str]:
+    """Return the names with each folder replaced by the manifests in it, in the order of their names.
+
+    Args:
+        names: Of files and folders; ``-`` is standard input, and stays.
+        recursive: Whether to follow the folders in a folder, too; links to folders are not followed. ``None``:
+            not, and there is no option ``-R`` to do so.
+
+    Raises:
+        InputError: A folder has no manifests, or cannot be read.
+    """
+    return [file for name in names for file in _files(name, recursive=recursive)]
+
+
+def _files(name: str, *, recursive: bool | None) -> list[str]:
+    folder = Path(name)
+    if not folder.is_dir():
+        return [name]
+    try:
+        found = list(_manifests(folder, recursive=recursive))
+        has_folders = any(entry.is_dir() for entry in folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{error.filename or name}: {error.strerror}", subject=name) from error
+    if not found:
+        hint = "; -R also reads the folders in it" if has_folders and recursive is False else ""
+        raise InputError(f"{name} has no file *.json, *.yaml or *.yml{hint}", subject=name)
+    return found
+
+
+def _manifests(folder: Path, *, recursive: bool | None) -> Iterator[str]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            if recursive and not entry.is_symlink():
+                yield from _manifests(entry, recursive=True)
+        elif entry.suffix in _SUFFIXES:
+            yield str(entry)
