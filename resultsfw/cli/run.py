@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from resultsfw.cli import show
+from resultsfw.cli.advice import failed_for_size
 from resultsfw.cli.folders import files_in
 from resultsfw.cli.graph import draw
 from resultsfw.cli.inputs import read_files
@@ -184,13 +185,15 @@ class _Collector:
         namespace, timing = run["metadata"]["namespace"], self.progress.timing_of(run)
         if run["kind"] == TASKRUNS.kind:
             failed = None if self.request.logs else failed_step(self.engine, run)
+            collected = self.core.verdict_on(run)
+            brief = failed_for_size(run, collected)
             return Ended(
                 run=run,
                 timing=timing,
                 pod=self._pod(namespace, run) if self.request.keep else None,
-                collected=self.core.verdict_on(run),
+                collected=collected,
                 failed_step=failed.name if failed else "",
-                log=log_lines(failed, kept=self.request.keep) if failed else (),
+                log=log_lines(failed, kept=self.request.keep, brief=brief) if failed else (),
             )
         children = [
             self.engine.store.get(kind_of_reference(child), namespace, child["name"])

@@ -13,10 +13,10 @@ from resultsfw.local.engine import Engine
 
 __all__ = ["FailedStep", "failed_step", "log_lines"]
 
-_ALL: Final = 20
-"""Lines of a log that is shown whole."""
-_FIRST: Final = 5
-_LAST: Final = 14
+_FULL: Final = (5, 14)
+"""The first and the last lines that are shown of a long log; one line more is shown whole."""
+_BRIEF: Final = (1, 2)
+"""The same where the Step's own result says why it failed."""
 _LINE: Final = 400
 """Characters of a line that are shown."""
 _HEAD_BYTES: Final = 16_384
@@ -59,16 +59,17 @@ def failed_step(engine: Engine, taskrun: Object) -> FailedStep | None:
     return None
 
 
-def log_lines(step: FailedStep, *, kept: bool) -> list[str]:
+def log_lines(step: FailedStep, *, kept: bool, brief: bool = False) -> list[str]:
     """Return the lines to show of a failed Step's log; empty if it wrote none, or the log is gone.
 
     Args:
         step: The Step.
         kept: Whether the file stays when the command has ended.
+        brief: Show few lines: the log does not say why the Step failed.
     """
     try:
         with step.log.open("rb") as log:
-            first, last, between = _ends(log, step.log.stat().st_size)
+            first, last, between = _ends(log, step.log.stat().st_size, _BRIEF if brief else _FULL)
     except OSError:
         return []
     if not first:
@@ -80,7 +81,7 @@ def log_lines(step: FailedStep, *, kept: bool) -> list[str]:
     return [*shown, *(_shortened(line, step.paths) for line in last)]
 
 
-def _ends(log: BinaryIO, size: int) -> tuple[Sequence[bytes], Sequence[bytes], int]:
+def _ends(log: BinaryIO, size: int, most: tuple[int, int]) -> tuple[Sequence[bytes], Sequence[bytes], int]:
     """Return the first and the last lines of a log, and how many lines are between them."""
     head = log.read(_HEAD_BYTES)
     first = _lines(head)
@@ -93,10 +94,10 @@ def _ends(log: BinaryIO, size: int) -> tuple[Sequence[bytes], Sequence[bytes], i
         tail = log.read(_TAIL_BYTES)
         count += not tail.endswith(b"\n")
         last = _lines(tail)
-    if count <= _ALL and size <= _HEAD_BYTES:
+    if count <= sum(most) + 1 and size <= _HEAD_BYTES:
         return first, (), 0
-    first = first[:_FIRST]
-    last = last[-min(_LAST, count - len(first)) :] if count > len(first) else []
+    first = first[: most[0]]
+    last = last[-min(most[1], count - len(first)) :] if count > len(first) else []
     return first, last, count - len(first) - len(last)
 
 
