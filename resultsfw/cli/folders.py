@@ -17,8 +17,8 @@ def files_in(names: Sequence[str], *, recursive: bool | None = None) -> list[str
 
     Args:
         names: Of files and folders; ``-`` is standard input, and stays.
-        recursive: Whether to follow the folders in a folder, too; links to folders are not followed. ``None``:
-            not, and there is no option ``-R`` to do so.
+        recursive: Whether to read the folders in a folder, too, but no links to folders; ``None``: not, and
+            there is no option ``-R`` for it.
 
     Raises:
         InputError: A folder has no manifests, or cannot be read.
