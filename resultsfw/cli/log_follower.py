@@ -16,7 +16,7 @@ from resultsfw.tekton.api.kinds import is_step
 __all__ = ["LogFollower"]
 
 _INTERVAL: Final = 0.1
-"""Seconds between two looks for new lines, as ``tail -f`` has one second."""
+"""Seconds between two reads of new lines, where ``tail -f`` waits one second."""
 _PIECE: Final = 65_536
 _LINE_BYTES: Final = 65_536
 """Bytes after which a line without an end is printed as it is."""
