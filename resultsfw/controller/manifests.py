@@ -19,7 +19,9 @@ from resultsfw.images import REGISTRY_VARIABLE, check_registry, located
 
 __all__ = [
     "BACKENDS",
+    "OPT_INS",
     "PART_OF",
+    "TEKTONS",
     "Choices",
     "Plan",
     "backends_with_rights",
@@ -39,7 +41,7 @@ PART_OF: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 BACKENDS: Final = "backends"
 """The folder with a folder for each backend that needs permissions."""
 
-_OPT_INS: Final = {
+OPT_INS: Final = {
     "enable-log-access-to-controller": "log_access",
     "enable-coscheduling": "coscheduling",
     "enable-encryption": "encryption",
@@ -141,7 +143,7 @@ def plan_of(choices: Choices) -> Plan:
     applied = [obj for obj in brought if obj["kind"] == "CustomResourceDefinition"]
     base = load("")
     applied += [obj for obj in base if obj["kind"] != "Deployment"]
-    for folder, attribute in _OPT_INS.items():
+    for folder, attribute in OPT_INS.items():
         applied += load(folder) if getattr(choices, attribute) else []
     for name in choices.backends:
         if name not in backends_with_rights():
