@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from resultsfw import PODS, Object, ResultsManager, errors
-from resultsfw import flags as flags_module
 
 ROOT = Path(__file__).parents[1]
 EMBED = ROOT / "examples" / "02-embedding" / "embed.py"
@@ -105,16 +104,6 @@ def test_every_error_and_every_call_is_documented_for_embedders():
         if not name.startswith("_"):
             end = "`" if isinstance(vars(ResultsManager)[name], property) else "("
             assert f"core.{name}{end}" in EMBEDDING.replace("ResultsManager.", "core."), name
-
-
-def test_every_feature_flag_is_in_the_readme_with_its_default():
-    readme = (ROOT / "README.md").read_text()
-    defaults = ResultsManager.from_flags({}).flags
-    for key in flags_module.KEYS:
-        (row,) = re.findall(rf"^\| `{key}` \| (.*?) \|", readme, flags=re.MULTILINE)
-        default = getattr(defaults, key.replace("-", "_"), None)
-        if isinstance(default, str | int):
-            assert row == f"`{default}`"
 
 
 @pytest.mark.parametrize(

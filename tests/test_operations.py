@@ -1,11 +1,12 @@
-"""docs/operations.md says all there is: every metric, option, flag, alert and reason."""
+"""The reference pages say all there is: every metric, option, flag, alert, reason, right and annotation."""
 
 import re
+import runpy
 from pathlib import Path
 
 import click
 
-from resultsfw import flags
+from resultsfw import ResultsManager, flags
 from resultsfw.cli.commands import resultsfw
 from resultsfw.controller import permissions
 from resultsfw.controller.manifests import load
@@ -14,7 +15,9 @@ from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.configmaps import KEYS as TEKTON_KEYS
 from resultsfw.tekton.pod.options import POD_FLAGS
 
-TEXT = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+TEXT = (DOCS / "operations.md").read_text()
 
 RUN_FLAGS = (
     "coschedule",
@@ -26,9 +29,9 @@ RUN_FLAGS = (
 """Tekton's flags that allow or change what a run does, beside those of pods."""
 
 
-def rows(heading):
-    """The rows of the first table below a heading, as cells."""
-    below = re.split(rf"^##+ {re.escape(heading)}$", TEXT, flags=re.MULTILINE)[1]
+def rows(page, heading):
+    """The rows of the first table below a heading of a page, as cells."""
+    below = re.split(rf"^#+ {re.escape(heading)}$", (DOCS / page).read_text(), flags=re.MULTILINE)[1]
     table = re.search(r"^(?:\|.*\n)+", below, flags=re.MULTILINE)
     assert table, heading
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()[2:]]
@@ -39,7 +42,9 @@ def quoted(cell):
 
 
 def test_every_metric_with_its_labels():
-    said = {quoted(name)[0]: quoted(labels) for name, labels, _ in rows("Metrics and alerts")}
+    said = {
+        quoted(name)[0]: quoted(labels) for name, labels, _ in rows("operations.md", "Metrics and alerts")
+    }
     metrics = Metrics(["sidecar-logs"])
     there = {}
     for attribute in vars(metrics).values():
@@ -59,24 +64,33 @@ def test_every_alert():
     assert re.findall(r"^\| `(\w+)` \|", below, flags=re.MULTILINE) == alerts
 
 
-def test_every_option_of_the_controller_with_its_default():
-    said = {option: row[1] for row in rows("Options of the controller") for option in quoted(row[0])}
-    options = [one for one in resultsfw.commands["controller"].params if isinstance(one, click.Option)]
-    assert set(said) == {one.opts[0] for one in options}
-    for one in options:
-        if isinstance(one.default, (str, int, float)) and one.default and not one.is_flag:
-            default = str(one.default).removesuffix(".0")
-            assert f"`{default}`" in said[one.opts[0]], one.opts
+def test_every_command_with_its_options():
+    """The page is generated from the commands when the site is built."""
+    text = runpy.run_path(str(DOCS / "assets" / "command_line.py"))["pages"]()
+    for name, command in resultsfw.commands.items():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        named = set(re.findall(r"`(--?[\w-]+)", section))
+        options = [param for param in command.params if isinstance(param, click.Option)]
+        assert {param.opts[-1] for param in options} - {"--color", "--quiet"} <= named
+    assert "\\b" not in text
 
 
-def test_every_flag():
-    said = [quoted(row[0])[0] for row in rows("Switch")]
+def test_every_flag_with_its_default():
+    said = {key: row[1] for row in rows("reference/flags.md", "Flags") for key in quoted(row[0])}
     assert set(said) == {*flags.KEYS, *POD_FLAGS, *RUN_FLAGS, "config.NAME"}
     assert set(RUN_FLAGS) <= set(TEKTON_KEYS["feature-flags"])
+    defaults = ResultsManager.from_flags({}).flags
+    for key in flags.KEYS:
+        default = getattr(defaults, key.replace("-", "_"), None)
+        assert not isinstance(default, str | int) or said[key] == f"`{default}`"
 
 
 def test_every_reason():
-    said = {reason for row in rows("Reasons of the condition") for reason in quoted(row[0])}
+    said = {
+        reason
+        for row in rows("reference/conditions-and-reasons.md", "Reasons of the condition")
+        for reason in quoted(row[0])
+    }
     there = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     there |= set(reasons._REASONS.values())
     there |= {f"{kind}{end}" for kind in ("Step", "Sidecar", "InitContainer") for end in ("OOM", "Failed")}
@@ -84,8 +98,27 @@ def test_every_reason():
 
 
 def test_every_right():
-    said = " ".join(cell for row in rows("Rights, and what they expose") for cell in row[:2])
+    said = " ".join(
+        cell for row in rows("reference/rights.md", "Rights, and what they expose") for cell in row[:2]
+    )
     for need in permissions.controller_permissions("tekton-pipelines", "resultsfw"):
         assert need.kind.plural in said
         assert need.verb in said
         assert not need.namespace or f"`{need.namespace}`" in said
+
+
+ANNOTATION = re.compile(r'"((?:[a-z]+\.)?resultsfw\.dev/[a-z-]*)"')
+"""A name of ours in the code, as a text of its own."""
+
+
+def test_every_annotation_and_label():
+    page = (DOCS / "reference" / "annotations.md").read_text()
+    files = [
+        file
+        for folder in ("resultsfw", "backends", "extensions", "sidecar")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    names = {name for file in files for name in ANNOTATION.findall(file.read_text())}
+    # A value of spec.managedBy, a manager of fields in tests, and a key in the cache.
+    elsewhere = {"resultsfw.dev/controller", "resultsfw.dev/testing", "resultsfw.dev/unreadable"}
+    assert [name for name in sorted(names - elsewhere) if f"`{name}" not in page] == []

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from command_line import pages as command_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -40,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links between pages of the repository lead to the pages of the site."""
+    """Write what is generated into a page, and let links lead to the pages of the site."""
     del config, files
     uri = page.file.src_uri
     copied = uri.startswith(COPIES)
@@ -52,7 +53,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return match[0]
         return f"]({posixpath.relpath(site_path(target), posixpath.dirname(uri) or '.')}"
 
-    return LINK.sub(rewritten, markdown)
+    return LINK.sub(rewritten, markdown).replace("<!-- commands -->", command_pages())
 
 
 def linked(path: str, text: str) -> Iterator[str]:

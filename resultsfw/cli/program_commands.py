@@ -34,7 +34,7 @@ def version(output: str) -> int:
 @click.argument("shell", type=click.Choice(completions.SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    r"""Print the script by which a SHELL completes commands, options, and names of backends.
+    """Print the script by which a SHELL completes commands, options, and names of backends.
 
     \b
     bash, in ~/.bashrc:                     eval "$(resultsfw completion bash)"
@@ -42,6 +42,6 @@ def completion(context: click.Context, shell: str) -> int:
     fish, in ~/.config/fish/config.fish:    resultsfw completion fish | source
 
     "kubectl results" is completed by kubectl's own completion.
-    """
+    """  # noqa: D301 - click reads the character, not its name
     click.echo(completions.script(context.find_root().command, "resultsfw", shell))
     return 0
