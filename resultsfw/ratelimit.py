@@ -45,11 +45,15 @@ class TokenBucket:
             self._updated = now
             return max(-self._tokens / self._rate, blocked)
 
-    def wait(self) -> None:
-        """Take one token and sleep until it may be used; threads go in the order in which they asked."""
+    def wait(self) -> float:
+        """Take one token, sleep until it may be used, and return the seconds slept.
+
+        Threads go in the order in which they asked.
+        """
         seconds = self.reserve()
         if seconds > 0:
             self._sleep(seconds)
+        return seconds
 
     def block(self, seconds: float) -> None:
         """Let no token be used for so many seconds: the API server asked for a pause."""

@@ -7,11 +7,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from operator import itemgetter
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from resultsfw.ratelimit import TokenBucket
 
-__all__ = ["WorkQueue"]
+__all__ = ["QueueMetrics", "QueueState", "WorkQueue"]
 
 Key = TypeVar("Key")
 
@@ -38,10 +39,48 @@ _STALE_TIMERS: Final = 64
 
 @dataclass(slots=True)
 class _ReadyKeys(Generic[Key]):
-    """A tenant's keys that are due, each kind in its order; a key is in one of the two."""
+    """A tenant's keys that are due, with the time they were added; a key is in one of the two, in order."""
 
-    urgent: dict[Key, None] = field(default_factory=dict)
-    others: dict[Key, None] = field(default_factory=dict)
+    urgent: dict[Key, float] = field(default_factory=dict)
+    others: dict[Key, float] = field(default_factory=dict)
+
+
+class QueueMetrics(Protocol):
+    """Records how long keys wait and are worked on, as the provider of metrics of client-go's queue."""
+
+    def on_get(self, seconds: float, /) -> None:
+        """Record for how many seconds a key waited since it was added."""
+        ...
+
+    def on_done(self, seconds: float, /) -> None:
+        """Record for how many seconds a worker held a key."""
+        ...
+
+
+class _NoMetrics:
+    def on_get(self, _seconds: float, /) -> None:
+        pass
+
+    def on_done(self, _seconds: float, /) -> None:
+        pass
+
+
+class QueueState(NamedTuple, Generic[Key]):
+    """The state of a queue at one time.
+
+    Attributes:
+        ready: How many keys are due and wait for a worker.
+        delayed: How many keys have a timer.
+        failing: How many keys failed the last time.
+        processing: How many keys a worker holds.
+        oldest: The keys that wait longest, with the seconds since they were added.
+    """
+
+    ready: int
+    delayed: int
+    failing: int
+    processing: int
+    oldest: list[tuple[Key, float]]
 
 
 class WorkQueue(Generic[Key]):
@@ -64,6 +103,7 @@ class WorkQueue(Generic[Key]):
         jitter: A delay is shortened by up to this part of it, so that keys which failed together do not
             return together.
         clock: Returns seconds, monotonic.
+        metrics: Called without the queue's lock.
     """
 
     def __init__(
@@ -75,7 +115,9 @@ class WorkQueue(Generic[Key]):
         max_delay: float = MAX_DELAY,
         jitter: float = JITTER,
         clock: Callable[[], float] = time.monotonic,
+        metrics: QueueMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or _NoMetrics()
         self._max_delay = max_delay
         self._jitter = jitter
         self._changed = threading.Condition()
@@ -87,8 +129,8 @@ class WorkQueue(Generic[Key]):
         self._random = random.Random()  # noqa: S311 - jitter is no secret
         self._ready: OrderedDict[Hashable, _ReadyKeys[Key]] = OrderedDict()
         self._ready_count = 0
-        self._processing: set[Key] = set()
-        self._dirty: dict[Key, bool] = {}  # whether it is urgent
+        self._processing: dict[Key, float] = {}  # since when
+        self._dirty: dict[Key, tuple[bool, float]] = {}  # whether it is urgent, and since when it waits
         self._timers: dict[Key, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._timer_count = 0
@@ -98,6 +140,7 @@ class WorkQueue(Generic[Key]):
     def __len__(self) -> int:
         """Return how many keys are due and wait for a worker."""
         with self._changed:
+            self._fire_timers(self._clock())  # else only idle workers do
             return self._ready_count + len(self._dirty)
 
     @property
@@ -106,10 +149,31 @@ class WorkQueue(Generic[Key]):
         with self._changed:
             return len(self._timers)
 
+    def state(self, most: int) -> QueueState[Key]:
+        """Return the queue's state, with at most so many of the keys that wait."""
+        with self._changed:
+            now = self._clock()
+            self._fire_timers(now)
+            waiting = [
+                (since, key)
+                for keys in self._ready.values()
+                for some in (keys.urgent, keys.others)
+                for key, since in some.items()
+            ]
+            waiting += [(since, key) for key, (_, since) in self._dirty.items()]
+            oldest = heapq.nsmallest(most, waiting, key=itemgetter(0))
+            return QueueState(
+                len(waiting),
+                len(self._timers),
+                len(self._failures),
+                len(self._processing),
+                [(key, now - since) for since, key in oldest],
+            )
+
     def add(self, key: Key, *, urgent: bool = False) -> None:
         """Hand out a key as soon as possible, an urgent one before the tenant's others."""
         with self._changed:
-            self._add(key, urgent=urgent)
+            self._add(key, self._clock(), urgent=urgent)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Hand out a key after so many seconds, or earlier if it is added for another reason."""
@@ -164,6 +228,15 @@ class WorkQueue(Generic[Key]):
         Returns:
             A key; ``None`` when the queue shuts down or no key was due in time.
         """
+        taken = self._next(timeout)
+        if taken is None:
+            return None
+        key, waited = taken
+        self._metrics.on_get(waited)
+        return key
+
+    def _next(self, timeout: float | None) -> tuple[Key, float] | None:
+        """Return the next key, and for how many seconds it waited. See `get`."""
         end = None if timeout is None else self._clock() + timeout
         with self._changed:
             while not self._shutting_down:
@@ -171,13 +244,13 @@ class WorkQueue(Generic[Key]):
                 self._fire_timers(now)
                 if self._ready:
                     tenant, keys = next(iter(self._ready.items()))
-                    key = next(iter(keys.urgent or keys.others))
+                    key, since = next(iter((keys.urgent or keys.others).items()))
                     self._take(tenant, key)
                     if tenant in self._ready:
                         self._ready.move_to_end(tenant)
                     self._timers.pop(key, None)
-                    self._processing.add(key)
-                    return key
+                    self._processing[key] = now
+                    return key, now - since
                 if end is not None and now >= end:
                     return None
                 # The worker that was notified of a timer may be busy when it is due: all poll now and then.
@@ -189,11 +262,15 @@ class WorkQueue(Generic[Key]):
     def done(self, key: Key) -> None:
         """Give back a key that `get` returned."""
         with self._changed:
-            self._processing.discard(key)
-            if (urgent := self._dirty.pop(key, None)) is not None:
-                self._add(key, urgent=urgent)
+            began = self._processing.pop(key, None)
+            now = self._clock()
+            if (dirty := self._dirty.pop(key, None)) is not None:
+                urgent, since = dirty
+                self._add(key, since, urgent=urgent)
             elif self._shutting_down and not self._processing:
                 self._changed.notify_all()  # for shut_down_with_drain
+        if began is not None:
+            self._metrics.on_done(now - began)
 
     def shut_down(self) -> None:
         """Hand out no further key."""
@@ -212,13 +289,14 @@ class WorkQueue(Generic[Key]):
             when, count, key = heapq.heappop(self._heap)
             if self._timers.get(key) == (when, count):
                 del self._timers[key]
-                self._add(key)
+                self._add(key, when)
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][:2]:
             heapq.heappop(self._heap)
 
-    def _add(self, key: Key, *, urgent: bool = False) -> None:
+    def _add(self, key: Key, since: float, *, urgent: bool = False) -> None:
         if key in self._processing:
-            self._dirty[key] = urgent or self._dirty.get(key, False)
+            was_urgent, first = self._dirty.get(key, (False, since))
+            self._dirty[key] = urgent or was_urgent, first
             return
         keys = self._ready.setdefault(self._tenant(key), _ReadyKeys())
         if key in keys.urgent:
@@ -227,8 +305,8 @@ class WorkQueue(Generic[Key]):
             self._ready_count += 1
             self._changed.notify()
         elif urgent:
-            del keys.others[key]
-        (keys.urgent if urgent else keys.others)[key] = None
+            since = keys.others.pop(key)
+        (keys.urgent if urgent else keys.others).setdefault(key, since)
 
     def _take(self, tenant: Hashable, key: Key) -> None:
         """Remove a key from those that are ready, if it is one of them."""

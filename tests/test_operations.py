@@ -1,4 +1,4 @@
-"""The reference pages say all there is: every metric, option, flag, alert, reason, right and annotation."""
+"""The reference pages say all there is: every option, flag, reason, right and annotation."""
 
 import re
 import runpy
@@ -9,8 +9,6 @@ import click
 from resultsfw import ResultsManager, flags
 from resultsfw.cli.commands import resultsfw
 from resultsfw.controller import permissions
-from resultsfw.controller.manifests import load
-from resultsfw.controller.metrics import Metrics
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.configmaps import KEYS as TEKTON_KEYS
 from resultsfw.tekton.pod.options import POD_FLAGS
@@ -39,29 +37,6 @@ def rows(page, heading):
 
 def quoted(cell):
     return re.findall(r"`([^`]+)`", cell)
-
-
-def test_every_metric_with_its_labels():
-    said = {
-        quoted(name)[0]: quoted(labels) for name, labels, _ in rows("operations.md", "Metrics and alerts")
-    }
-    metrics = Metrics(["sidecar-logs"])
-    there = {}
-    for attribute in vars(metrics).values():
-        for family in attribute.describe() if hasattr(attribute, "describe") else ():
-            name = family.name + ("_total" if family.type == "counter" else "")
-            there[name] = list(attribute._labelnames)
-    there["resultsfw_build_info"] = ["version", "python"]
-    families = {one.name for one in metrics.registry.collect() if one.name.startswith("resultsfw_")}
-    assert {name.removesuffix("_total") for name in there} == families
-    assert said == there
-
-
-def test_every_alert():
-    (rule,) = [one for one in load("monitoring") if one["kind"] == "PrometheusRule"]
-    alerts = [one["alert"] for group in rule["spec"]["groups"] for one in group["rules"]]
-    below = TEXT.split("has alerts to begin with:")[1].split("##")[0]
-    assert re.findall(r"^\| `(\w+)` \|", below, flags=re.MULTILINE) == alerts
 
 
 def test_every_command_with_its_options():

@@ -1,6 +1,7 @@
 """Construct the parts of the controller in the order in which they depend on each other."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from resultsfw.controller.cache_transforms import (
     trim_pipelinerun,
 )
 from resultsfw.controller.condition_observer import ConditionObserver
-from resultsfw.controller.controller import LiveReconciler
+from resultsfw.controller.controller import Controller, LiveReconciler
 from resultsfw.controller.event_handlers import (
     enqueue_selected,
     enqueue_unfinished,
@@ -133,13 +134,17 @@ def assemble(
     # What is known of runs, and the queues: they depend on nothing.
     taskrun_index, pipelinerun_index = TaskRunIndex(selector), PipelineRunIndex(selector)
     taskrun_writes, pipelinerun_writes = WriteTracker(), WriteTracker()
-    taskrun_queue = RequestQueue(taskrun_writes, stalled_delay=stalled_delay)
-    pipelinerun_queue = RequestQueue(pipelinerun_writes, stalled_delay=stalled_delay)
+    taskrun_queue = RequestQueue(
+        taskrun_writes, stalled_delay=stalled_delay, metrics=metrics.work.queue(TASKRUNS.kind)
+    )
+    pipelinerun_queue = RequestQueue(
+        pipelinerun_writes, stalled_delay=stalled_delay, metrics=metrics.work.queue(PIPELINERUNS.kind)
+    )
     taskrun_conditions = ConditionObserver(
-        metrics.on_taskrun_condition, events.on_taskrun_condition, log_taskrun_condition
+        metrics.runs.on_taskrun_condition, events.on_taskrun_condition, log_taskrun_condition
     )
     pipelinerun_conditions = ConditionObserver(
-        metrics.on_pipelinerun_condition, events.on_pipelinerun_condition, log_pipelinerun_condition
+        metrics.runs.on_pipelinerun_condition, events.on_pipelinerun_condition, log_pipelinerun_condition
     )
 
     # The caches, whose event handlers fill the queues.
@@ -291,7 +296,7 @@ def assemble(
         )
 
     flags = LiveFlags(
-        build=partial(InstrumentedResultsManager, metrics=metrics),
+        build=partial(InstrumentedResultsManager, metrics=metrics.runs),
         check=partial(missing_for_plugins, cluster, namespaces=options.watch_namespaces),
         swap=swap,
         send_event=events.send,
@@ -320,7 +325,7 @@ def assemble(
         taskrun_queue,
         taskrun_reconciler,
         taskrun_failer.mark_failed,
-        metrics=metrics,
+        record_result=partial(metrics.work.count_reconcile, TASKRUNS.kind),
         threads=options.threads,
     )
     pipelinerun_controller = PipelineRunController(
@@ -328,15 +333,19 @@ def assemble(
         pipelinerun_queue,
         pipelinerun_reconciler,
         pipelinerun_failer.mark_failed,
-        record_result=metrics.count_pipelinerun_reconcile,
+        record_result=partial(metrics.work.count_reconcile, PIPELINERUNS.kind),
         threads=_PIPELINERUN_THREADS,
     )
-    metrics.watch_unreadable(CONFIG_MAPS.plural, lambda: sum(len(each.unreadable) for each in configmaps))
     caches = (pipelineruns, taskruns, pods)
-    for cache in (*caches, customruns):
-        metrics.watch_unreadable(cache.kind.plural, cache.count_unreadable)
-    metrics.watch_pipelineruns(
-        lambda: len(pipelinerun_queue), lambda: len(pipelinerun_index) if is_leader() else 0
+    controllers: dict[str, Controller] = {
+        TASKRUNS.kind: taskrun_controller,
+        PIPELINERUNS.kind: pipelinerun_controller,
+    }
+    metrics.watch(
+        controllers,
+        (*configmaps, *itertools.chain(*caches, customruns, resolution_requests)),
+        taskruns=lambda: taskrun_index.unfinished if is_leader() else 0,
+        pipelineruns=lambda: len(pipelinerun_index) if is_leader() else 0,
     )
     return Assembly(
         cluster=cluster,
@@ -348,7 +357,7 @@ def assemble(
         taskruns=taskrun_controller,
         pipelineruns=pipelinerun_controller,
         watchdog=Watchdog(
-            {TASKRUNS.kind: taskrun_controller, PIPELINERUNS.kind: pipelinerun_controller},
+            controllers,
             {TASKRUNS.kind: taskrun_failer.record_stall, PIPELINERUNS.kind: pipelinerun_failer.record_stall},
             metrics,
             seconds=options.stalled_after,

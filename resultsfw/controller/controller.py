@@ -123,11 +123,22 @@ class Controller:
         """Whether every worker that was started is alive."""
         return all(thread.is_alive() for thread in self._threads if thread.ident is not None)
 
+    @property
+    def workers(self) -> int:
+        """How many workers there are."""
+        return len(self._threads)
+
     def running_longer_than(self, seconds: float) -> list[Running]:
         """Return the reconciliations that have taken more than so many seconds."""
         until = time.monotonic() - seconds
         with self._lock:
             return [running for running in self._running.values() if running.since < until]
+
+    def running_seconds(self) -> list[float]:
+        """Return the seconds that each reconciliation in progress has taken."""
+        now = time.monotonic()
+        with self._lock:
+            return [now - running.since for running in self._running.values()]
 
     # What subclasses know.
 

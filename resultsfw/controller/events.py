@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from resultsfw.cluster import Object
-from resultsfw.controller.metrics import Metrics, backend_of, succeeded
+from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.run_metrics import backend_of
 from resultsfw.errors import ResultsError
 from resultsfw.operations.logs import about
+from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.reasons import RUN_PENDING
 from resultsfw.tekton.pipelinerun.reasons import PENDING, STARTED
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from resultsfw.cluster import Cluster, Object
-from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.run_metrics import RunMetrics
 from resultsfw.core import ResultsManager
 from resultsfw.errors import BackendError, ResultsError
 from resultsfw.flags import Flags
@@ -16,10 +16,10 @@ __all__ = ["InstrumentedResultsManager"]
 
 
 class InstrumentedResultsManager(ResultsManager):
-    """A `ResultsManager` that reports each extraction to `Metrics`."""
+    """A `ResultsManager` that reports each extraction to `RunMetrics`."""
 
     def __init__(
-        self, flags: Flags, *, metrics: Metrics, register: Mapping[str, object] | None = None
+        self, flags: Flags, *, metrics: RunMetrics, register: Mapping[str, object] | None = None
     ) -> None:
         super().__init__(flags, register=register)
         self._metrics = metrics
@@ -36,7 +36,7 @@ class InstrumentedResultsManager(ResultsManager):
             with about(backend=name):
                 collected = super().collect(run, pod, cluster, stamp=stamp, final=final)
         except ResultsError as error:
-            self._metrics.extraction_errors.labels(self._metrics.label(name), error.code).inc()
+            self._metrics.on_extraction_error(name, error.code)
             raise
         self._metrics.on_extraction(name, collected, time.perf_counter() - began)
         return collected

@@ -12,6 +12,8 @@ from enum import Enum
 from types import FrameType
 from typing import Final
 
+from prometheus_client import disable_created_metrics
+
 from resultsfw.controller.assembly import assemble
 from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.controller.metrics import Metrics
@@ -46,6 +48,7 @@ class _Exit(Enum):
 def run_process(options: Options) -> int:
     """Run until a signal or the loss of the lease; return the exit status."""
     set_up(options.log_level)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of creation of each series, as one more series each
     return Process(options).run()
 
 
@@ -69,6 +72,7 @@ class Process:
             options.context,
             threads=options.threads,
             limit=TokenBucket(options.qps, options.burst),
+            metrics=self.metrics.api,
         )
         self._parts = assemble(
             options,

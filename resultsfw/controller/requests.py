@@ -4,7 +4,7 @@ import threading
 from operator import itemgetter
 from typing import Final, Protocol
 
-from resultsfw.workqueue import MAX_DELAY, WorkQueue
+from resultsfw.workqueue import MAX_DELAY, QueueMetrics, WorkQueue
 
 __all__ = ["Request", "RequestQueue"]
 
@@ -25,12 +25,18 @@ class RequestQueue(WorkQueue[Request]):
         own_writes: Knows which versions this controller wrote itself: their watch events enqueue nothing.
         stalled_delay: Seconds that a run waits which stalled another process: other runs come first.
         max_delay: See `WorkQueue`.
+        metrics: See `WorkQueue`.
     """
 
     def __init__(
-        self, own_writes: _OwnWrites, *, stalled_delay: float = STALLED_DELAY, max_delay: float = MAX_DELAY
+        self,
+        own_writes: _OwnWrites,
+        *,
+        stalled_delay: float = STALLED_DELAY,
+        max_delay: float = MAX_DELAY,
+        metrics: QueueMetrics | None = None,
     ) -> None:
-        super().__init__(tenant=itemgetter(0), max_delay=max_delay)
+        super().__init__(tenant=itemgetter(0), max_delay=max_delay, metrics=metrics)
         self._own_writes = own_writes
         self._stalled_delay = stalled_delay
         self._events_lock = threading.Lock()

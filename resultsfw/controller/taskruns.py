@@ -3,7 +3,7 @@
 import logging
 import marshal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
@@ -11,9 +11,9 @@ from resultsfw.cluster import UNREADABLE, Object
 from resultsfw.controller.cache_transforms import trim_foreign_pod, trim_pod
 from resultsfw.controller.controller import Controller, MarkFailed, Reconciler
 from resultsfw.controller.failures import stalls_of
-from resultsfw.controller.metrics import Metrics, backend_of
 from resultsfw.controller.ownership import RunSelector, taskrun_of
 from resultsfw.controller.requests import Request, RequestQueue
+from resultsfw.controller.run_metrics import backend_of
 from resultsfw.operations.logs import about
 from resultsfw.tekton.api.conditions import is_done
 from resultsfw.tekton.api.kinds import READY_ANNOTATION, RELEASED_ANNOTATION, is_step
@@ -82,6 +82,12 @@ class TaskRunIndex:
     def __init__(self, selector: RunSelector) -> None:
         self._selector = selector
         self._states: dict[Request, TaskRunState] = {}
+        self._unfinished: set[Request] = set()
+
+    @property
+    def unfinished(self) -> int:
+        """How many of this controller's TaskRuns are not finished."""
+        return len(self._unfinished)
 
     def get(self, request: Request) -> TaskRunState | None:
         """Return the state of a TaskRun; ``None`` for an unknown or deleted one."""
@@ -97,11 +103,16 @@ class TaskRunIndex:
             awaits_finalizer(taskrun),
             str(taskrun.get(UNREADABLE) or ""),
         )
+        if state.selected and not state.done:
+            self._unfinished.add(request)
+        else:
+            self._unfinished.discard(request)
         return state
 
     def remove(self, request: Request) -> None:
         """Forget a TaskRun that was deleted."""
         self._states.pop(request, None)
+        self._unfinished.discard(request)
 
     def trim_pod(self, pod: Object) -> Object:
         """Return a pod as it is cached; that of another controller's TaskRun: only its identity."""
@@ -166,7 +177,7 @@ class TaskRunController(Controller):
         queue: See `Controller`.
         reconciler: See `Controller`.
         mark_failed: See `Controller`.
-        metrics: Count the reconciliations.
+        record_result: Counts the reconciliations, by result.
         threads: How many workers.
     """
 
@@ -178,14 +189,13 @@ class TaskRunController(Controller):
         reconciler: Reconciler,
         mark_failed: MarkFailed,
         *,
-        metrics: Metrics,
+        record_result: Callable[[str], None],
         threads: int,
     ) -> None:
         super().__init__("worker", queue, reconciler, mark_failed, threads=threads)
         self._index = index
         self._pods = pods
-        self._metrics = metrics
-        metrics.watch_depth(lambda: len(queue))
+        self._record_result = record_result
 
     def needs_reconcile(self, request: Request) -> bool:
         """Return whether a TaskRun is ours and not finished, or finished with something left to clean up."""
@@ -218,9 +228,7 @@ class TaskRunController(Controller):
 
     def record_result(self, result: str) -> None:
         """Count a reconciliation."""
-        self._metrics.reconciles.labels(result).inc()
-        if result in ("retry", "failed", "bug"):
-            self._metrics.retries.inc()
+        self._record_result(result)
 
     def _is_cleaned_up(self, request: Request, state: TaskRunState) -> bool:
         """Return whether a TaskRun is finished, has no finalizer to remove, and its pod is gone."""

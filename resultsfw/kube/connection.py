@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 import orjson
@@ -30,6 +30,7 @@ __all__ = [
     "MERGE_PATCH",
     "TRANSPORT_ERRORS",
     "Connection",
+    "RequestMetrics",
     "Response",
     "Timeouts",
     "connect",
@@ -61,6 +62,35 @@ Timeouts = tuple[float, float]
 Response = HttpResponse | urllib3.BaseHTTPResponse
 """A response whose body is not read yet; urllib3's where there is a proxy."""
 
+
+class RequestMetrics(Protocol):
+    """Records requests to an API server, as the metrics of client-go."""
+
+    def on_request(self, verb: str, code: int, seconds: float, /) -> None:
+        """Record an answer.
+
+        Args:
+            verb: Of the Kubernetes API: "get", "list", "watch", "create", "update", "patch" or "delete".
+            code: The HTTP status; 0 if the transport failed.
+            seconds: Until the head of the answer.
+        """
+        ...
+
+    def on_wait(self, seconds: float, /) -> None:
+        """Record for how many seconds a request waited for the rate limit."""
+        ...
+
+
+class _NoMetrics:
+    def on_request(self, _verb: str, _code: int, _seconds: float, /) -> None:
+        pass
+
+    def on_wait(self, _seconds: float, /) -> None:
+        pass
+
+
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
 _TIMEOUTS: Final[Timeouts] = (5, 30)
 _CREDENTIALS_SECONDS: Final = 10.0
 """Seconds until the Kubernetes client is asked for credentials again, which may start a plugin."""
@@ -79,11 +109,15 @@ class Connection:
     Args:
         api: The Kubernetes client; its configuration, credentials and proxy are used, not its models.
         limit: The rate of all requests except watches and those for the Lease.
+        metrics: Record the requests.
     """
 
-    def __init__(self, api: ApiClient, limit: TokenBucket | None = None) -> None:
+    def __init__(
+        self, api: ApiClient, limit: TokenBucket | None = None, metrics: RequestMetrics | None = None
+    ) -> None:
         self.api = api
         self.limit = limit or TokenBucket(*_RATE)
+        self._metrics = metrics or _NoMetrics()
         given = api.configuration
         self._pool = HttpPool(given) if HttpPool.serves(given) else None
         self._lock = threading.Lock()
@@ -169,23 +203,28 @@ class Connection:
             ClusterError: The server refused or is unavailable.
         """
         if limited:
-            self.limit.wait()
+            self._metrics.on_wait(self.limit.wait())
         headers = {**self._credentials(subject), "Accept": "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = content_type
         target = path + ("?" + urlencode(query) if query else "")
         # The server may close an idle connection at the moment it is used again: repeat a read once.
         tries = 2 if method == "GET" else 1
-        while True:
-            tries -= 1
-            try:
-                response = self._send(method, target, body, headers, timeouts)
-                break
-            except (urllib3.exceptions.ProtocolError, ConnectionError) as error:
-                if not tries:
+        began, code = time.monotonic(), 0
+        try:
+            while True:
+                tries -= 1
+                try:
+                    response = self._send(method, target, body, headers, timeouts)
+                    break
+                except (urllib3.exceptions.ProtocolError, ConnectionError) as error:
+                    if not tries:
+                        raise transport_error(error, subject) from error
+                except TRANSPORT_ERRORS as error:
                     raise transport_error(error, subject) from error
-            except TRANSPORT_ERRORS as error:
-                raise transport_error(error, subject) from error
+            code = response.status
+        finally:
+            self._metrics.on_request(_verb(method, query), code, time.monotonic() - began)
         if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
             raise self._refused(response, subject)
         return response
@@ -244,6 +283,7 @@ def connect(
     threads: int = 16,
     limit: TokenBucket | None = None,
     impersonate: str = "",
+    metrics: RequestMetrics | None = None,
 ) -> Connection:
     """Return a connection by the configuration that kubectl would use; nothing is sent yet.
 
@@ -255,6 +295,7 @@ def connect(
         limit: The rate of requests; 200 a second and 400 at once by default.
         impersonate: The user to act as (``kubectl --as``). No groups are sent: the server knows those of a
             service account, and sending them needs a permission of its own.
+        metrics: Record the requests.
 
     Raises:
         InputError: The configuration is missing or invalid.
@@ -289,11 +330,20 @@ def connect(
     if impersonate:
         api.set_default_header("Impersonate-User", impersonate)  # type: ignore[no-untyped-call]
     try:
-        return Connection(api, limit)
+        return Connection(api, limit, metrics)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{subject}: a certificate cannot be read: {error}; see `kubectl config view`", subject=subject
         ) from error
+
+
+def _verb(method: str, query: Mapping[str, Any] | None) -> str:
+    """Return the verb of the Kubernetes API that a request has."""
+    if method != "GET":
+        return _VERBS.get(method, "other")
+    if not query:
+        return "get"
+    return "watch" if "watch" in query else "list" if "limit" in query else "get"
 
 
 def encode(body: Any) -> bytes:

@@ -75,10 +75,6 @@ class ReflectorGroup:
         """Return the reflector that holds a namespace's objects; ``None`` if it is not watched."""
         return self._reflectors.get(None) or self._reflectors.get(namespace)
 
-    def count_unreadable(self) -> int:
-        """Return how many held objects are unreadable."""
-        return sum(len(reflector.unreadable) for reflector in self)
-
     def holds(self, namespace: str, name: str) -> bool:
         """Return whether an object was seen and its deletion was not."""
         reflector = self.reflector(namespace)

@@ -143,7 +143,7 @@ def _router(service: Service) -> APIRouter:
                 digest, new = await service.store(
                     namespace, lambda: results.put(attempt_key, pod, body, name)
                 )
-        service.metrics.bytes.labels("in").inc(length)
+        service.metrics.delivered.observe(length)
         return JSONResponse({"sha256": digest, "bytes": length}, 201 if new else 200)
 
     @router.get(
@@ -215,7 +215,7 @@ class _Download(Response):
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         async with transfer(allocation):  # a client that reads too slowly gets an incomplete response
             await send({"type": "http.response.body", "body": body})
-        service.metrics.bytes.labels("out").inc(len(body))
+        service.metrics.sent.observe(len(body))
 
 
 def make_app(service: Service) -> RequestMiddleware:

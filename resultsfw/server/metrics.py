@@ -16,6 +16,8 @@ __all__ = ["Metrics"]
 
 _SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+_BYTES: Final = (1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216)
+
 _NAMESPACES: Final = 100
 """Namespaces whose stored bytes are exported: those with the most."""
 
@@ -65,33 +67,46 @@ class Metrics:
     """The metrics of the server. Safe for threads.
 
     Args:
+        registry: Where the metrics are registered.
         body_bytes: Returns the bytes of bodies in memory now.
         connections: Of the port for results.
         usage: The stored bytes.
     """
 
-    def __init__(self, body_bytes: Callable[[], float], connections: Connections, usage: StoredBytes) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        body_bytes: Callable[[], float],
+        connections: Connections,
+        usage: StoredBytes,
+    ) -> None:
+        self.registry = registry
         self.requests = Counter(
             "resultsfw_server_requests",
-            "Total number of requests for results, by verb (put, get, delete) and HTTP status.",
-            ("verb", "status"),
+            "Total number of requests for results, by verb (put, get, delete, other) and HTTP status.",
+            ("verb", "code"),
             registry=self.registry,
         )
         self.refused = Counter(
             "resultsfw_server_refused",
-            "Total number of refused requests, by verb and error code.",
-            ("verb", "code"),
+            "Total number of refused requests, by verb and reason.",
+            ("verb", "reason"),
             registry=self.registry,
         )
-        self.bytes = Counter(
-            "resultsfw_server_bytes",
-            "Total bytes of request bodies stored (in) and response bodies sent (out).",
-            ("way",),
+        self.delivered = Histogram(
+            "resultsfw_server_request_size_bytes",
+            "Size of request bodies that were stored, in bytes.",
+            buckets=_BYTES,
+            registry=self.registry,
+        )
+        self.sent = Histogram(
+            "resultsfw_server_response_size_bytes",
+            "Size of stored results that were sent, in bytes.",
+            buckets=_BYTES,
             registry=self.registry,
         )
         self.seconds = Histogram(
-            "resultsfw_server_request_seconds",
+            "resultsfw_server_request_duration_seconds",
             "Duration of requests in seconds, from request header to end of response, by verb.",
             ("verb",),
             buckets=_SECONDS,

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
 from resultsfw.errors import InputError
 from resultsfw.kube import KubeCluster, connect
 from resultsfw.operations.access import RequiredPermission, missing_permissions
+from resultsfw.operations.api_metrics import ApiMetrics
 from resultsfw.operations.logs import set_up
 from resultsfw.operations.status_pages import parse_address
 from resultsfw.ratelimit import TokenBucket
@@ -107,11 +110,18 @@ def run_server(options: Options) -> int:
         )
         stack.enter_context(contextlib.closing(results))
         reviewer: Reviewer = LocalReviewer(options.audience)
-        cluster = None
+        cluster, registry = None, CollectorRegistry()
         if not options.local:
-            cluster = KubeCluster(connect(options.kubeconfig, options.context, limit=TokenBucket(200, 400)))
+            connection = connect(
+                options.kubeconfig,
+                options.context,
+                limit=TokenBucket(200, 400),
+                metrics=ApiMetrics(registry),
+            )
+            cluster = KubeCluster(connection)
             reviewer = ClusterReviewer(cluster, options.audience)
         set_up(options.log_level)
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each
         connections = Connections(_CONNECTIONS, _PER_ADDRESS)
         service = Service(
             results=results,
@@ -119,6 +129,7 @@ def run_server(options: Options) -> int:
             limit=options.limit_bytes,
             runs=ClusterRuns(cluster) if cluster is not None and options.check_runs else None,
             connections=connections,
+            registry=registry,
         )
         certificate = certificate_of(service)
         bound_memory()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
+from prometheus_client import CollectorRegistry
 
 from resultsfw.server.body_capacity import BodyCapacity
 from resultsfw.server.concurrency import ConcurrencyLimit
@@ -38,6 +39,7 @@ class Service:
         limit: Bytes of a body.
         runs: Knows which runs exist; ``None``: deliveries for any run are accepted.
         connections: Of the port for results, for the metrics.
+        registry: Where the metrics are registered.
     """
 
     results: Store
@@ -45,12 +47,15 @@ class Service:
     limit: int
     runs: Runs | None = None
     connections: Connections = field(default_factory=lambda: Connections(1000, 64))
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     bodies: BodyCapacity = field(init=False)
     metrics: Metrics = field(init=False)
 
     def __post_init__(self) -> None:
         self.bodies = BodyCapacity(self.limit)
-        self.metrics = Metrics(lambda: self.bodies.allocated, self.connections, self.results.usage)
+        self.metrics = Metrics(
+            self.registry, lambda: self.bodies.allocated, self.connections, self.results.usage
+        )
         # Two pools, so that an API server that does not answer does not block the store, and vice versa.
         self._review_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="review")
         self._store_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")

@@ -1,6 +1,7 @@
 """A TaskRunController with its queue, index and event handlers, and a reconciler that tests supply."""
 
 import threading
+from functools import partial
 
 from controllerharness import MANAGED_BY
 
@@ -74,7 +75,9 @@ class TaskRunHarness:
         self.reconciler = ScriptedReconciler()
         self.mark_failed = lambda *_: False
         self.index = TaskRunIndex(selector)
-        self.queue = RequestQueue(self.own_writes, max_delay=max_delay)
+        self.queue = RequestQueue(
+            self.own_writes, max_delay=max_delay, metrics=self.metrics.work.queue("TaskRun")
+        )
         self.transform = TaskRunTransform(selector)
         events = TaskRunEvents(self.index, self.queue)
         self.on_taskrun, self.on_pod = events.on_taskrun, events.on_pod
@@ -84,7 +87,7 @@ class TaskRunHarness:
             self.queue,
             self,
             self._mark_failed,
-            metrics=self.metrics,
+            record_result=partial(self.metrics.work.count_reconcile, "TaskRun"),
             threads=threads,
         )
 

@@ -48,7 +48,7 @@ def finish(harness, process=None):
     harness.until(lambda: harness.done(*NAMES), seconds=90)
     harness.assert_all_succeeded(*NAMES)
     if process is not None:
-        assert 'resultsfw_reconciles_total{result="bug"}' not in process.page("/metrics")[1]
+        assert 'resultsfw_reconciles_total{kind="TaskRun",result="bug"}' not in process.page("/metrics")[1]
         assert process.process.poll() is None
 
 
@@ -72,7 +72,7 @@ def test_runs_finish_although_watches_start_with_410(harness, process):
     harness.server.cut()
     finish(harness, process)
     assert harness.server.faults.suffered == {410: 3}
-    assert 'watch_restarts_total{kind="pods"}' in process.page("/metrics")[1]
+    assert 'watch_restarts_total{resource="pods"}' in process.page("/metrics")[1]
 
 
 @pytest.mark.parametrize("fault", ["expired", "cut", "slow", "pause", "end", "bookmark"])

@@ -391,9 +391,9 @@ def test_the_number_of_reasons_in_labels_is_limited():
     for number in range(300):
         letters = "".join(chr(97 + int(digit)) for digit in str(number))
         ended = {"type": "Succeeded", "status": "False", "reason": f"Mine{letters}"}
-        metrics.on_taskrun_condition(old, {"metadata": {}, "status": {"conditions": [ended]}})
-        metrics.on_pipelinerun_condition(
+        metrics.runs.on_taskrun_condition(old, {"metadata": {}, "status": {"conditions": [ended]}})
+        metrics.runs.on_pipelinerun_condition(
             old, {"metadata": {}, "status": {"conditions": [{**ended, "reason": "é" * 9}]}}
         )
-    lines = [one for one in metrics.text().decode().splitlines() if one.startswith("resultsfw_runs_total")]
+    lines = [one for one in metrics.text().decode().splitlines() if one.startswith("resultsfw_taskrun_total")]
     assert len(lines) == 101

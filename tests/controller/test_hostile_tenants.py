@@ -166,12 +166,12 @@ def test_an_object_that_cannot_be_decoded_is_logged_and_counted(harness):
         assert said.startswith("PipelineRun bad/bad ")
         assert "it is nested" in said
         metrics = process.page("/metrics")[1]
-        assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 1.0' in metrics
-        assert 'resultsfw_unreadable_objects{kind="taskruns"} 0.0' in metrics
+        assert 'resultsfw_unreadable_objects{resource="pipelineruns"} 1.0' in metrics
+        assert 'resultsfw_unreadable_objects{resource="taskruns"} 0.0' in metrics
     harness.store.delete(PIPELINERUNS, "bad", "bad")
     good(harness, 3)
     harness.until(lambda: ended_well(harness, 3), PATIENCE)
-    assert 'resultsfw_unreadable_objects{kind="pipelineruns"} 0.0' in leader.page("/metrics")[1]
+    assert 'resultsfw_unreadable_objects{resource="pipelineruns"} 0.0' in leader.page("/metrics")[1]
 
 
 def test_objects_that_become_unreadable_restart_no_watch(harness):

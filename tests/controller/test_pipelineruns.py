@@ -79,8 +79,8 @@ def _told_once(harness, process):
     text = process.page("/metrics")[1]
     assert 'resultsfw_pipelinerun_total{outcome="succeeded",reason="Succeeded"} 1.0' in text
     assert 'resultsfw_pipelinerun_duration_seconds_count{outcome="succeeded"} 1.0' in text
-    assert 'resultsfw_pipelinerun_reconciles_total{result="done"}' in text
-    assert "resultsfw_pipelinerun_queue_depth 0.0" in text
+    assert 'resultsfw_reconciles_total{kind="PipelineRun",result="done"}' in text
+    assert 'resultsfw_workqueue_depth{kind="PipelineRun"} 0.0' in text
 
 
 def test_a_finished_taskrun_is_cached_with_the_backends_of_its_attempts():

@@ -42,9 +42,9 @@ def test_runs_succeed_are_counted_and_logged_and_sigterm_releases_the_lease(harn
     assert process.page("/else")[0] == 404
     text = process.page("/metrics")[1]
     succeeded = 'backend="termination-message",outcome="succeeded",reason="Succeeded"'
-    assert f"resultsfw_runs_total{{{succeeded}}} 3.0" in text
+    assert f"resultsfw_taskrun_total{{{succeeded}}} 3.0" in text
     assert "resultsfw_is_leader 1.0" in text
-    assert 'resultsfw_result_bytes_total{backend="termination-message"} 26.0' in text
+    assert 'resultsfw_result_size_bytes_sum{backend="termination-message"} 26.0' in text
     assert process.signal(signal.SIGTERM) == 0
     for name in ("before", "after", "two"):
         assert [one[1:] for one in events(harness) if one[0] == name] == [
@@ -74,9 +74,9 @@ def test_runs_succeed_although_requests_fail_and_watches_end(harness):
     harness.until(lambda: harness.done(*names(10)))
     harness.assert_all_succeeded(*names(10))
     text = process.page("/metrics")[1]
-    assert 'resultsfw_watch_restarts_total{kind="pods"}' in text
-    assert "resultsfw_queue_retries_total 0.0" not in text
-    assert 'resultsfw_reconciles_total{result="bug"}' not in text
+    assert 'resultsfw_watch_restarts_total{resource="pods"}' in text
+    assert 'resultsfw_workqueue_retries_total{kind="TaskRun"} 0.0' not in text
+    assert 'resultsfw_reconciles_total{kind="TaskRun",result="bug"}' not in text
     assert process.signal(signal.SIGINT) == 0
 
 

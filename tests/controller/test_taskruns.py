@@ -50,7 +50,7 @@ def pod(name, phase="Running", **metadata):
 
 
 def count(controller, result):
-    return controller.metrics.reconciles.labels(result)._value.get()
+    return controller.metrics.work._reconciles.labels("TaskRun", result)._value.get()
 
 
 def test_only_selected_runs_are_reconciled(made):
@@ -356,3 +356,28 @@ def test_a_reconciliation_keeps_its_flags_extensions_open_and_none_begins_with_c
     live.swap(ScriptedReconciler(), lifetime)
     with pytest.raises(ClosedError, match="this manager is closed"):
         live.reconcile("runs", "r")
+
+
+def test_the_work_of_a_controller_is_measured(made):
+    taskruns = made()
+    metrics = taskruns.metrics
+    metrics.work.watch({"TaskRun": taskruns.controller})
+    for name in ("a", "b"):
+        taskruns.on_taskrun("ADDED", seen(name))
+    text = metrics.text().decode()
+    assert taskruns.index.unfinished == 2
+    assert 'resultsfw_workqueue_depth{kind="TaskRun"} 2.0' in text
+    assert 'resultsfw_max_concurrent_reconciles{kind="TaskRun"} 1.0' in text
+    assert 'resultsfw_active_workers{kind="TaskRun"} 0.0' in text
+    assert 'resultsfw_workqueue_longest_running_processor_seconds{kind="TaskRun"} 0.0' in text
+    request = taskruns.queue.get(0)
+    taskruns.queue.done(request)
+    taskruns.on_taskrun("DELETED", seen("b"))
+    for result in ("done", "retry", "bug"):
+        taskruns.controller.record_result(result)
+    text = metrics.text().decode()
+    assert taskruns.index.unfinished == 1
+    assert 'resultsfw_workqueue_queue_duration_seconds_count{kind="TaskRun"} 1.0' in text
+    assert 'resultsfw_workqueue_work_duration_seconds_count{kind="TaskRun"} 1.0' in text
+    assert 'resultsfw_reconciles_total{kind="TaskRun",result="bug"} 1.0' in text
+    assert 'resultsfw_workqueue_retries_total{kind="TaskRun"} 2.0' in text

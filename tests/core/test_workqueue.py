@@ -67,6 +67,33 @@ def test_the_earliest_timer_of_a_key_is_kept(queue, clock):
     assert queue.get(0) is None
 
 
+def test_the_time_that_keys_wait_and_are_worked_on_is_measured(clock):
+    class Times:
+        def __init__(self):
+            self.waited, self.worked = [], []
+            self.on_get, self.on_done = self.waited.append, self.worked.append
+
+    times = Times()
+    queue = WorkQueue(clock=clock, metrics=times)
+    queue.add("a")
+    clock.now = 1
+    queue.add("a", urgent=True)  # waits since it was added first
+    queue.add_after("b", 1)
+    clock.now = 3
+    assert queue.get(0) == "a"
+    queue.add("a")
+    clock.now = 4
+    assert queue.state(5).oldest == [("b", 2), ("a", 1)]  # "b" was due at 2, "a" waits for its worker
+    assert (len(queue), queue.state(1).processing, len(queue.state(1).oldest)) == (2, 1, 1)
+    queue.done("a")
+    clock.now = 10
+    assert [queue.get(0), queue.get(0)] == ["b", "a"]
+    assert (times.waited, times.worked) == ([3, 8, 7], [1])
+    queue.done("b")
+    queue.add_rate_limited("b")
+    assert queue.state(1)[:4] == (0, 1, 1, 1)
+
+
 def test_handing_a_key_out_ends_its_timer(queue, clock):
     queue.add_after("a", 5)
     queue.add("a")

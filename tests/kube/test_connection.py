@@ -8,7 +8,7 @@ from kubernetes.config import ConfigException
 from kubeserver import kubeconfig_for, refusing
 
 from resultsfw.cluster import PODS
-from resultsfw.errors import ForbiddenError, InputError, UnavailableError
+from resultsfw.errors import ForbiddenError, InputError, NotFoundError, UnavailableError
 from resultsfw.kube import KubeCluster, connect
 from resultsfw.kube.connection import encode
 
@@ -133,3 +133,30 @@ def test_more_threads_than_pooled_connections_all_get_responses(server, tmp_path
         thread.join(10)
     assert got == ["a"] * 30
     one.close()
+
+
+def test_requests_are_measured_by_verb_with_their_code(server, tmp_path):
+    class Requests:
+        def __init__(self):
+            self.seen, self.waits = [], []
+            self.on_wait = self.waits.append
+
+        def on_request(self, verb, code, seconds):
+            assert 0 <= seconds < 60
+            self.seen.append((verb, code))
+
+    requests = Requests()
+    server.put("pods", "ns", "a")
+    with KubeCluster(connect(str(kubeconfig_for(server.url, tmp_path)), metrics=requests)) as cluster:
+        cluster.get(PODS, "ns", "a")
+        with pytest.raises(NotFoundError):
+            cluster.get(PODS, "ns", "b")
+        cluster.list(PODS, "ns")
+        cluster.patch(PODS, "ns", "a", {"metadata": {"labels": {"a": "b"}}})
+        cluster.delete(PODS, "ns", "a")
+    assert requests.seen == [("get", 200), ("get", 404), ("list", 200), ("patch", 200), ("delete", 200)]
+    assert len(requests.waits) == 5
+    gone = connect(str(kubeconfig_for("http://127.0.0.1:1", tmp_path)), metrics=requests)
+    with KubeCluster(gone) as cluster, pytest.raises(UnavailableError):
+        cluster.get(PODS, "ns", "a")
+    assert requests.seen[-1] == ("get", 0)

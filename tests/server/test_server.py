@@ -245,9 +245,9 @@ def test_health_metrics_and_openapi_document_are_served(server, reviews, run, po
     assert server.page("/readyz") == (200, "ok\n")
     assert server.page("/else")[0] == 404
     _, text = server.page("/metrics")
-    assert 'resultsfw_server_requests_total{status="201",verb="put"}' in text
-    assert 'resultsfw_server_refused_total{code="' in text
-    assert 'resultsfw_server_bytes_total{way="in"}' in text
+    assert 'resultsfw_server_requests_total{code="201",verb="put"}' in text
+    assert 'resultsfw_server_refused_total{reason="' in text
+    assert 'resultsfw_server_request_size_bytes_bucket{le="1024.0"}' in text
     assert "resultsfw_server_body_bytes 0.0" in text
     assert "process_resident_memory_bytes" in text
     assert 'resultsfw_server_connections_shed_total{limit="address"}' in text
@@ -383,7 +383,7 @@ def test_a_namespace_has_a_quota_of_stored_bytes(start_server, reviews):
     elsewhere = path(run, other, "free")
     assert server.ask("PUT", elsewhere, reviews.pod_token(other, "free"), b"x" * 25_000).status == 201
     _, text = server.page("/metrics")
-    assert 'resultsfw_server_refused_total{code="QuotaExceeded",verb="put"} 1.0' in text
+    assert 'resultsfw_server_refused_total{reason="QuotaExceeded",verb="put"} 1.0' in text
     assert 'resultsfw_server_stored_bytes{namespace="full"} 33' in text
     assert "resultsfw_server_quota_bytes 40000.0" in text
     assert server.ask("DELETE", path(run, None, "full"), reader).status == 204
