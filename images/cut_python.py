@@ -6,6 +6,7 @@ path it has here.
 """
 
 import os
+import platform
 import py_compile
 import re
 import shutil
@@ -49,7 +50,7 @@ def imported(*, transports: bool) -> list[Path]:
     own = [f"{path.parent.name}.{path.stem}" for path in sources if path.stem not in WITH_A_LIBRARY]
     own += NET if transports else ()
     # As the sidecar runs, and nothing of this program's with it.
-    command = [sys.executable, "-ISB", "-c", ASK, SIDECAR, *own, *LATER, *INTERPRETERS]
+    command = [sys.executable, "-ISB", "-c", ASK, str(SIDECAR), *own, *LATER, *INTERPRETERS]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [path for path in map(Path, output.splitlines()) if not path.is_relative_to(SIDECAR)]
 
@@ -65,6 +66,23 @@ def copy(file: Path, root: Path) -> None:
     target = root / file.relative_to("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(file.resolve(), target)
+
+
+def note_packages(files: set[Path], root: Path) -> None:
+    """Write what dpkg knows of the files' packages to where images without dpkg have it, for scanners."""
+    if shutil.which("dpkg-query") is None:
+        return
+    folder = root / "var/lib/dpkg/status.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(files):
+        # A package lists the path with or without /usr, wherever /lib leads.
+        names = {str(file), str(file).removeprefix("/usr"), f"/usr{str(file).removeprefix('/usr')}"}
+        found = subprocess.run(
+            ["dpkg-query", "--search", *sorted(names)], capture_output=True, text=True, check=False
+        )
+        for package in sorted({line.partition(": ")[0] for line in found.stdout.splitlines()}):
+            status = subprocess.run(["dpkg-query", "--status", package], capture_output=True, check=True)
+            (folder / package.partition(":")[0]).write_bytes(status.stdout)
 
 
 def cut(root: Path, *, transports: bool = False) -> Path:
@@ -83,10 +101,13 @@ def cut(root: Path, *, transports: bool = False) -> Path:
     if not (root / landmark.relative_to("/").with_suffix(".pyc")).exists():
         raise SystemExit(f"{landmark} is not among the modules")
     Path(root, sysconfig.get_path("platstdlib")[1:], "lib-dynload").mkdir(parents=True, exist_ok=True)
+    # For the list of what is in the image: the interpreter is of no package.
+    (root / landmark.relative_to("/")).with_name("VERSION").write_text(f"{platform.python_version()}\n")
     copy(python, root)
-    for binary in (python, *root.rglob("*.so")):
-        for library in libraries(binary):
-            copy(library, root)
+    linked = {library for binary in (python, *root.rglob("*.so")) for library in libraries(binary)}
+    for library in linked:
+        copy(library, root)
+    note_packages(linked, root)
     return root / python.relative_to("/")
 
 

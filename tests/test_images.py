@@ -297,26 +297,3 @@ def test_the_context_of_a_build_has_what_is_copied_and_little_else():
     ]
     for package in (*packages["packages"], "config", "pyproject.toml", "README.md", "LICENSE"):
         assert package.partition("/")[0] in kept
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("image", ["controller", "results-server"])
-def test_what_is_removed_from_an_image_is_never_imported(image):
-    text = (IMAGES / f"{image}.Containerfile").read_text()
-    (line,) = re.findall(r"^RUN rm -rf (.*)$", text, flags=re.MULTILINE)
-    removed = [path.removeprefix("/app/").replace("/", ".") for path in line.split()]
-    assert removed == ["kubernetes.aio", "bin"]
-    code = (
-        "import pkgutil, sys, resultsfw, resultsfw_backends\n"
-        "for package in (resultsfw, resultsfw_backends):\n"
-        "  for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "    if not module.name.endswith('__main__'): __import__(module.name)\n"
-        "print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = done.stdout.split()
-    assert {"kubernetes.client", "resultsfw.controller.process", "resultsfw_backends.sidecar_logs"} <= set(
-        loaded
-    )
-    assert not [module for module in loaded if module.startswith(tuple(f"{name}." for name in removed))]
-    assert not set(removed) & set(loaded)
