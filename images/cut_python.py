@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 
 SIDECAR = Path(__file__).parents[1] / "sidecar"
@@ -72,17 +73,19 @@ def note_packages(files: set[Path], root: Path) -> None:
     """Write what dpkg knows of the files' packages to where images without dpkg have it, for scanners."""
     if shutil.which("dpkg-query") is None:
         return
+    # A package lists the path with or without /usr, wherever /lib leads.
+    plain = {str(file).removeprefix("/usr") for file in files}
+    paths = sorted({*plain, *(f"/usr{path}" for path in plain)})
+    query = partial(subprocess.run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    owners = query(["dpkg-query", "--search", *paths]).stdout.splitlines()
+    packages = sorted({line.partition(": ")[0] for line in owners})
     folder = root / "var/lib/dpkg/status.d"
     folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(files):
-        # A package lists the path with or without /usr, wherever /lib leads.
-        names = {str(file), str(file).removeprefix("/usr"), f"/usr{str(file).removeprefix('/usr')}"}
-        found = subprocess.run(
-            ["dpkg-query", "--search", *sorted(names)], capture_output=True, text=True, check=False
-        )
-        for package in sorted({line.partition(": ")[0] for line in found.stdout.splitlines()}):
-            status = subprocess.run(["dpkg-query", "--status", package], capture_output=True, check=True)
-            (folder / package.partition(":")[0]).write_bytes(status.stdout)
+    for status in (
+        query(["dpkg-query", "--status", *packages]).stdout.strip().split("\n\n") if packages else ()
+    ):
+        name = status.partition("\n")[0].removeprefix("Package: ")
+        (folder / name).write_text(f"{status}\n")
 
 
 def cut(root: Path, *, transports: bool = False) -> Path:

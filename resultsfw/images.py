@@ -103,6 +103,6 @@ def missing_registry(images: Iterable[str]) -> str:
         return ""
     names = ", ".join(image.removeprefix(f"{NO_REGISTRY}/") for image in missing)
     return (
-        f"no registry is set for {names}: build them ({page('how-to/build-images')}) and set --image-registry, "
-        f"or {REGISTRY_VARIABLE}, to the registry that has them"
+        f"no registry is set for {names}: build them ({page('how-to/build-images')}) and set "
+        f"--image-registry, or {REGISTRY_VARIABLE}, to the registry that has them"
     )

@@ -126,6 +126,14 @@ def test_every_image_has_limits_and_starts():
     assert all(expected.starts for expected in check.EXPECTED.values())
 
 
+def test_the_page_names_the_limits():
+    text = (IMAGES.parent / "docs" / "how-to" / "build-images.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| ([0-9]+) \|$", text, re.MULTILINE)
+    assert {name: int(most) for name, most in rows} == {
+        name: expected.megabytes for name, expected in check.EXPECTED.items()
+    }
+
+
 def test_base_images_are_pinned_by_digest_or_named_as_not_pinned(tmp_path):
     pins = bases.load()
     texts = "".join(file.read_text() for file in IMAGES.glob("*.Containerfile"))
