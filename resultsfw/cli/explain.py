@@ -24,6 +24,7 @@ from resultsfw.cli.traces import (
 from resultsfw.errors import BackendError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.plugins import load_backend
+from resultsfw.tekton.api import reasons
 from resultsfw.types import Problem, ProblemCode, Stamp, TransportUsage
 
 __all__ = ["explain_runs", "print_explained"]
@@ -77,7 +78,7 @@ def _print(out: Console, judged: Judged, traces: Sequence[ResultTrace]) -> None:
     if not verdict.succeeded and verdict.message:
         show.print_text(out, without_hints(offline.taskrun, offline.collected))
     if offline.run is None:
-        why = (
+        why = judged.note or (
             "it was refused before a pod was created, so no Step wrote a result"
             if offline.finished
             else "no controller has read its Task yet, so nothing is known of its results"
@@ -100,8 +101,10 @@ def _print(out: Console, judged: Judged, traces: Sequence[ResultTrace]) -> None:
 def _all_advice(judged: Judged, traces: Sequence[ResultTrace]) -> list[Advice]:
     """Return the advice on all results; where it is not known what became of them, that on the run."""
     offline = judged.offline
-    if offline.collected is None and show.verdict_of(offline.taskrun).failed:
-        return advice_on(offline.taskrun)
+    verdict = show.verdict_of(offline.taskrun)
+    if offline.collected is None and verdict.failed:
+        known = advice_on(offline.taskrun)  # of a size that nobody knows, the message says more
+        return [advice for advice in known if advice.commands or verdict.reason != reasons.TOO_LARGE]
     return list(dict.fromkeys(advice for trace in traces for advice in advice_on_trace(judged, trace)))
 
 
@@ -182,10 +185,15 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
             return "the run has not finished, and no results were read yet"
         case End.REFUSED:
             return _refused(trace.problem, carried)
+        case End.LOST if trace.problem is None:
+            return f"lost: it {carried}, and the controller did not write it into the status"
         case End.LOST:
             return f"lost: {message}"
         case End.UNKNOWN if judged.offline.collected is None:
-            return "it is not in the status, and nothing that can be read says whether a Step wrote it"
+            return (
+                "it is not in the status; if the run's message does not name it, nothing that can be read "
+                "says whether a Step wrote it"
+            )
         case End.UNKNOWN if trace.problem is None:
             return (
                 "it did not arrive: the Step that failed did not write it, or its entrypoint (Tekton's) "

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from resultsfw.cli.inputs import Document
+from resultsfw.cli.known_fields import known_part
 from resultsfw.cli.manifests import checked
 from resultsfw.cli.saved_run import checked_status
 from resultsfw.cli.sources import PodAnswer, Source
@@ -15,12 +16,14 @@ from resultsfw.errors import BackendNotAllowedError, InputError
 from resultsfw.limits import DEFAULT_RESULT_BYTES
 from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.api.attempts import attempt_number
+from resultsfw.tekton.api.models import TaskRun
+from resultsfw.tekton.api.task_models import TaskSpec
 from resultsfw.tekton.api.times import parse_time
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.foreign_pods import TEKTON_WIRE, infer_stamp
 from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
-from resultsfw.types import Stamp
+from resultsfw.types import ProblemCode, Stamp
 
 __all__ = ["Judged", "is_stamped", "judge", "judge_again"]
 
@@ -55,11 +58,18 @@ def judge(taskrun: Document, source: Source, core: ResultsManager) -> Judged:
     Raises:
         InputError: The TaskRun or its Pod is invalid, or they do not belong together.
     """
-    checked_status(taskrun, deep=True)
-    status = taskrun.obj.get("status") or {}
-    finished = _condition(taskrun.obj).get("status") in ("True", "False")
+    whole = checked_status(taskrun).obj
+    finished = _condition(whole).get("status") in ("True", "False")
     if not finished and not source.is_live:
         return judge_again(taskrun, source, core)
+    taskrun = _known_part(taskrun)
+    try:
+        checked_status(taskrun, deep=True)
+    except InputError as error:
+        return Judged(
+            offline=Offline(taskrun=whole, finished=finished), pod=None, core=core, note=error.message
+        )
+    status = taskrun.obj.get("status") or {}
     if not status.get("taskSpec") or (finished and not status.get("podName")):
         return Judged(offline=Offline(taskrun=taskrun.obj, finished=finished), pod=None, core=core)
     answer = source.pod(taskrun)
@@ -75,7 +85,7 @@ def judge(taskrun: Document, source: Source, core: ResultsManager) -> Judged:
     again = _computed(taskrun, answer, source, core)
     if (why := _difference(known, again, ours=is_stamped(answer.document.obj))) is not None:
         return Judged(offline=known, pod=answer.pod, core=core, note=why)
-    return Judged(offline=replace(again, taskrun=taskrun.obj), pod=answer.pod, core=core)
+    return Judged(offline=replace(again, taskrun=whole), pod=answer.pod, core=core)
 
 
 def judge_again(taskrun: Document, source: Source, core: ResultsManager) -> Judged:
@@ -93,6 +103,17 @@ def judge_again(taskrun: Document, source: Source, core: ResultsManager) -> Judg
 def is_stamped(pod: Object) -> bool:
     """Return whether our controller created the pod."""
     return STAMP_ANNOTATION in (pod.get("metadata", {}).get("annotations") or {})
+
+
+def _known_part(taskrun: Document) -> Document:
+    """Return a TaskRun without the fields of its spec, and of its Task, that this version does not know."""
+    obj = taskrun.obj
+    found = known_part(TaskRun, {key: value for key, value in obj.items() if key != "status"})
+    if "status" in obj:
+        found["status"] = status = dict(obj["status"])
+        if status.get("taskSpec"):
+            status["taskSpec"] = known_part(TaskSpec, status["taskSpec"])
+    return replace(taskrun, obj=found)
 
 
 def _computed(taskrun: Document, answer: PodAnswer, source: Source, core: ResultsManager) -> Offline:
@@ -130,15 +151,16 @@ def _difference(known: Offline, again: Offline, *, ours: bool) -> str | None:
     """Return why what can be read now does not explain the status; ``None`` if it does.
 
     Data outside the Pod is purged once it is in the status, and logs may be deleted or forbidden. Another
-    controller's reasons differ from ours, so only those of our own Pods are compared.
+    controller decides otherwise: what was read says what it lost.
     """
     was, now = _condition(known.taskrun), _condition(again.taskrun)
-    same = was.get("status") == now.get("status") and _arrived(known.taskrun) == _arrived(again.taskrun)
-    if same and (was.get("reason") == now.get("reason") or not ours):
+    same = all(was.get(key) == now.get(key) for key in ("status", "reason"))
+    problems = again.collected.problems if again.collected else ()
+    unread = any(problem.code is ProblemCode.TRANSPORT_UNREADABLE for problem in problems)
+    if not unread and (not ours or (same and _arrived(known.taskrun) == _arrived(again.taskrun))):
         return None
     what = "its results cannot be read again" if now.get("status") == "False" else "it reads otherwise now"
-    message = str(now.get("message", ""))
-    return f"{what}, so only its status counts: {message}"
+    return f"{what}, so only its status counts: {now.get('message', '')}"
 
 
 def _arrived(taskrun: Object) -> set[tuple[str, str]]:

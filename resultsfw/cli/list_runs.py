@@ -162,7 +162,7 @@ def _cells(row: Row, now: datetime, *, wide: bool) -> Iterator[str]:
     yield str(row.size)
     yield _NONE if row.created is None else age((now - row.created).total_seconds())
     if wide:
-        yield f"{row.size * 100 // row.budget}%" if row.budget else _NONE
+        yield f"{row.size / row.budget:.1%}" if row.budget else _NONE
         yield row.task or _NONE
         yield row.pod or _NONE
         yield ",".join(row.missing) or _NONE

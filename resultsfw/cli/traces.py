@@ -26,7 +26,7 @@ class End(StrEnum):
     REFUSED = "refused"
     """It was written and is not allowed: too large, of another type, not UTF-8, not what was signed."""
     LOST = "lost"
-    """It was written and did not arrive whole."""
+    """It was written and did not arrive whole, or another controller left it out of the status."""
     UNKNOWN = "unknown"
     """It did not arrive, and nothing that can be read says whether it was written."""
     PENDING = "pending"
@@ -179,6 +179,18 @@ class _Tracer:
                 if problem.code is ProblemCode.MISSING:
                     return End.ABSENT, problem
                 return End.LOST if problem.code in _LOSSES else End.REFUSED, problem
+        if self._is_known_result(declared.name, step):
+            return End.LOST, None
+        return self._end_of_all(problems, own, origin, writers)
+
+    def _end_of_all(
+        self,
+        problems: Collection[Problem],
+        own: Collection[tuple[str | None, str | None]],
+        origin: tuple[str | None, str],
+        writers: Collection[str],
+    ) -> tuple[End, Problem | None]:
+        """Return the end of a result that has no problem of its own."""
         unsigned = next((problem for problem in problems if is_of_all_signatures(problem)), None)
         if unsigned and self._was_carried(origin):
             return End.REFUSED, unsigned
@@ -202,6 +214,12 @@ class _Tracer:
     def _was_carried(self, origin: tuple[str | None, str]) -> bool:
         record = f"step-{origin[0]}.{origin[1]}" if origin[0] else origin[1]
         return any(record in carrier.results for carrier in self._collected.transports)
+
+    def _is_known_result(self, name: str, step: Step | None) -> bool:
+        """Return whether a result that is not in the status was read: another controller left it out."""
+        results = self._collected.step_results.get(step.name, ()) if step else self._collected.results
+        is_whole = not any(problem.code in _TOTALS for problem in self._collected.problems)
+        return is_whole and any(result.name == name for result in results)
 
     def _size(self, name: str, step: Step | None) -> int:
         results = self._collected.step_results.get(step.name, ()) if step else self._collected.results
