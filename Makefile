@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
+# All that an installation may choose: what the tests need.
+EXTRAS := cel,cluster,encryption,object-store,otel,redact,results-server,results-server-postgresql,signed
+
 # Processes that run tests: one more than there are cores, since tests of whole processes wait for a third of
 # their time. The fast tests take two for each core.
 JOBS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
@@ -13,7 +16,7 @@ PYTEST := $(BIN)/pytest --dist worksteal
 # Tests start hundreds of processes: each would compile the package anew where this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check fast test all-tests check-versions lint site serve-site bench bench-engine performance pictures clean
+.PHONY: demo check fast test all-tests check-versions check-lowest lint site serve-site bench bench-engine performance pictures clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
@@ -34,6 +37,10 @@ all-tests: $(STAMP)
 # The fast tests on every other Python from 3.11 on that is installed here.
 check-versions: $(STAMP)
 	@.ci/check-versions $(VENV)
+
+# The fast tests with the lowest version of each dependency that pyproject.toml allows.
+check-lowest:
+	@.ci/check-lowest $(VENV)-lowest '$(EXTRAS)'
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -72,8 +79,8 @@ pictures: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --group dev --editable '.[cel,cluster,encryption,object-store,otel,redact,results-server,results-server-postgresql,signed]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --group dev --editable '.[$(EXTRAS)]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-3.* $(VENV)-lowest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -86,3 +86,8 @@ def pytest_generate_tests(metafunc):
     chosen = any("capture" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "capture" in metafunc.fixturenames and not chosen:
         metafunc.parametrize("capture", captures.names(), indirect=True)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text by its argument: all processes of a run must agree, and some have new keys."""
+    return argname if isinstance(val, str | bytes) and len(val) > 80 else None

@@ -50,14 +50,14 @@ class _Path(click.types.StringParamType):
         return [Item(incomplete, type=self._kind)]
 
 
-_BY_NAME: Final[Mapping[tuple[str, str], click.ParamType[str]]] = {
+_BY_NAME: Final["Mapping[tuple[str, str], click.ParamType[str]]"] = {
     ("", "results_from"): _Names(_BACKENDS),
     ("install", "backends"): _Names(_BACKENDS),
     ("backends", "name"): _Names(_BACKENDS, _EXTENSIONS),
 }
 """Types of parameters, by command ("" for any) and name."""
 
-_BY_METAVAR: Final[Mapping[str, click.ParamType[str]]] = {
+_BY_METAVAR: Final["Mapping[str, click.ParamType[str]]"] = {
     "FILE": _Path("file"),
     "FILE...": _Path("file"),
     "SVG": _Path("file"),
