@@ -1,7 +1,10 @@
 """Completion: the script of ``resultsfw completion``, what values may be, and kubectl's protocol."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
+from itertools import islice
 from typing import Final
 
 import click
@@ -14,6 +17,12 @@ SHELLS: Final = ("bash", "zsh", "fish")
 
 _DIRECTIVES: Final = {"plain": 4, "file": 0, "dir": 16}
 """What kubectl (Cobra) is to do besides: nothing, complete names of files, or names of folders."""
+
+_SECONDS: Final = 2.0
+"""Seconds in which a cluster has to name its runs."""
+
+_NAMES: Final = 200
+"""Names of runs that are offered."""
 
 _BACKENDS: Final = "resultsfw.backends"
 _EXTENSIONS: Final = "resultsfw.extensions"
@@ -50,16 +59,43 @@ class _Path(click.types.StringParamType):
         return [Item(incomplete, type=self._kind)]
 
 
+class _RunNames(click.types.StringParamType):
+    """A text whose completions are names of TaskRuns: of the cluster, or of the files that are given."""
+
+    def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Item]:
+        from resultsfw.cli.sources import Where, open_source  # noqa: PLC0415 - only where names are completed
+        from resultsfw.errors import ResultsError  # noqa: PLC0415 - see above
+        from resultsfw.tekton.api.kinds import TASKRUNS  # noqa: PLC0415 - see above
+
+        options = ("files", "namespace", "kubeconfig", "context")
+        where = Where(**{option: ctx.params[option] for option in options if ctx.params.get(option)})
+        found: list[str] = []
+
+        def ask() -> None:
+            with suppress(ResultsError), open_source(where, note=lambda _: None) as source:
+                names = (document.obj["metadata"]["name"] for document in source.runs((TASKRUNS,), ""))
+                found.extend(islice((name for name in names if name.startswith(incomplete)), _NAMES))
+
+        # A cluster that does not answer must not hold up who types: the thread is left behind.
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(_SECONDS)
+        return [Item(name) for name in found]
+
+
 _BY_NAME: Final["Mapping[tuple[str, str], click.ParamType[str]]"] = {
     ("", "results_from"): _Names(_BACKENDS),
     ("install", "backends"): _Names(_BACKENDS),
     ("backends", "name"): _Names(_BACKENDS, _EXTENSIONS),
+    ("explain", "names"): _RunNames(),
+    ("list", "words"): _RunNames(),
+    ("value", "words"): _RunNames(),
+    ("verify", "names"): _RunNames(),
 }
 """Types of parameters, by command ("" for any) and name."""
 
 _BY_METAVAR: Final["Mapping[str, click.ParamType[str]]"] = {
     "FILE": _Path("file"),
-    "FILE...": _Path("file"),
     "SVG": _Path("file"),
     "DIR": _Path("dir"),
 }
@@ -70,7 +106,7 @@ def add_completions(command: click.Command) -> click.Command:
     for parameter in command.params:
         names = ((command.name or "", parameter.name or ""), ("", parameter.name or ""))
         kind = next((_BY_NAME[name] for name in names if name in _BY_NAME), None)
-        kind = kind or _BY_METAVAR.get(parameter.metavar or "")
+        kind = kind or _BY_METAVAR.get((parameter.metavar or "").strip("[]."))
         if kind is not None and type(parameter.type) is click.types.StringParamType:
             parameter.type = kind
     return command

@@ -1,5 +1,6 @@
 """Completion of commands, options, paths and names of backends: bash's own, and kubectl's protocol."""
 
+import json
 import os
 import subprocess
 import sys
@@ -48,6 +49,20 @@ def test_bash_completes_backends_by_the_script_that_is_printed(cli):
         env={"PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
     )
     assert done.stdout.split() == ["config-map"]
+
+
+def test_names_of_runs_are_those_of_the_files_that_are_given(tmp_path):
+    file = tmp_path / "runs.json"
+    runs = [
+        {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": name}}
+        for name in ("build-1", "build-2", "test-1")
+    ]
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": runs}))
+    complete = completion.kubectl_complete(commands.resultsfw, ["explain", "-f", str(file), "build"])
+    assert candidates(complete) == (["build-1", "build-2"], ":4")
+    assert candidates(
+        completion.kubectl_complete(commands.resultsfw, ["explain", "-f", str(tmp_path / "none"), ""])
+    ) == ([], ":4")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
