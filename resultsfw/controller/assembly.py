@@ -16,6 +16,7 @@ from resultsfw.controller.cache_transforms import (
 )
 from resultsfw.controller.condition_observer import ConditionObserver
 from resultsfw.controller.controller import Controller, LiveReconciler
+from resultsfw.controller.debug_state import DebugState
 from resultsfw.controller.event_handlers import (
     enqueue_selected,
     enqueue_unfinished,
@@ -91,6 +92,7 @@ class Assembly:
         taskruns: Reconciles TaskRuns.
         pipelineruns: Reconciles PipelineRuns.
         watchdog: Watches both of them.
+        debug: Describes the state of all.
         events: Writes Kubernetes Events.
     """
 
@@ -103,6 +105,7 @@ class Assembly:
     taskruns: TaskRunController
     pipelineruns: PipelineRunController
     watchdog: Watchdog
+    debug: DebugState
     events: EventWriter
 
 
@@ -341,9 +344,10 @@ def assemble(
         TASKRUNS.kind: taskrun_controller,
         PIPELINERUNS.kind: pipelinerun_controller,
     }
+    reflectors = (*configmaps, *itertools.chain(*caches, customruns, resolution_requests))
     metrics.watch(
         controllers,
-        (*configmaps, *itertools.chain(*caches, customruns, resolution_requests)),
+        reflectors,
         taskruns=lambda: taskrun_index.unfinished if is_leader() else 0,
         pipelineruns=lambda: len(pipelinerun_index) if is_leader() else 0,
     )
@@ -362,6 +366,7 @@ def assemble(
             metrics,
             seconds=options.stalled_after,
         ),
+        debug=DebugState(controllers, reflectors, lambda: flags.in_effect, is_leader),
         events=events,
     )
 

@@ -159,6 +159,11 @@ class LiveFlags:
         self._thread = threading.Thread(target=self._run, name="flags", daemon=True)
         self._thread.start()
 
+    @property
+    def in_effect(self) -> Flags | None:
+        """The flags in effect; ``None`` before there are any."""
+        return None if self._in_effect is None else self._in_effect[0]
+
     def on_feature_flags(self, configmap: Object | None) -> None:
         """Handle a change of ``feature-flags``; ``None`` if there is none."""
         with self._changed:

@@ -21,6 +21,7 @@ from resultsfw.controller.options import Options
 from resultsfw.controller.permissions import controller_permissions
 from resultsfw.kube import LeaderElector, connect
 from resultsfw.operations.access import missing_permissions
+from resultsfw.operations.debug import install_signal_handler
 from resultsfw.operations.logs import set_up
 from resultsfw.operations.status_pages import StatusServer, parse_address
 from resultsfw.ratelimit import TokenBucket
@@ -91,6 +92,7 @@ class Process:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        install_signal_handler(self._parts.debug)
         server = StatusServer(
             parse_address(self._options.listen),
             {
@@ -98,6 +100,7 @@ class Process:
                 "/readyz": self._readyz,
                 "/metrics": lambda: (True, self.metrics.text()),
             },
+            {"/debug": self._parts.debug},
         )
         log.info("status pages on port %d", server.port)
         threading.Thread(target=self._start, name="start", daemon=True).start()
@@ -158,6 +161,7 @@ class Process:
                 renew_deadline=self._options.renew_deadline,
                 retry=self._options.renew_deadline / 7,
             )
+            self._parts.debug.elector = elector
             self._elector = threading.Thread(target=self._elect, args=(elector,), name="elector", daemon=True)
             self._elector.start()
         except Exception:

@@ -1,10 +1,8 @@
 """Report runs that stall a worker before the liveness probe restarts the process."""
 
 import logging
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -12,6 +10,7 @@ from resultsfw.controller.controller import Controller, Running
 from resultsfw.controller.metrics import Metrics
 from resultsfw.controller.requests import Request
 from resultsfw.errors import ResultsError
+from resultsfw.operations.debug import stack_of
 
 __all__ = ["STALLED_AFTER", "Watchdog"]
 
@@ -20,9 +19,6 @@ log = logging.getLogger(__name__)
 STALLED_AFTER: Final = 60.0
 """Seconds of one reconciliation after which its worker counts as stalled. A reconciliation takes
 milliseconds; one whose requests are not answered fails after 30 s."""
-
-_FRAMES: Final = 12
-"""Innermost frames of the worker's stack that are logged."""
 
 _CHECKS: Final = 12
 """Checks within the time after which a worker counts as stalled."""
@@ -94,8 +90,7 @@ class Watchdog:
 
     def _report(self, kind: str, running: Running) -> None:
         message = f"a worker has been reconciling it for more than {self._seconds:.0f} s"
-        frame = sys._current_frames().get(running.thread)  # noqa: SLF001 - documented, for debuggers
-        stack = "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame is not None else ""
+        stack = "\n".join(stack_of(running.thread))
         log.error("%s %s/%s: %s; stack of the worker:\n%s", kind, *running.request, message, stack)
         try:
             self._record_stall[kind](

@@ -88,6 +88,11 @@ class LeaderElector:
         return str(self._spec.get("holderIdentity") or "")
 
     @property
+    def lease_age(self) -> float:
+        """Seconds since the leader renewed the Lease: as this process sent it, or saw the Lease change."""
+        return self._clock() - self._seen_at
+
+    @property
     def _spec(self) -> Object:
         """The Lease's spec as last read; empty where it has no valid one."""
         spec = self._lease.get("spec")

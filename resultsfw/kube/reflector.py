@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -17,8 +18,10 @@ from resultsfw.kube.store import (
     IDENTITY,
     CacheEntry,
     Key,
+    WatchState,
     differences,
     entry,
+    is_known_as,
     is_newer,
     key_of,
     matches_selector,
@@ -125,6 +128,8 @@ class Reflector:
         self._must_list = True
         self._stopped = threading.Event()
         self._stream: Response | None = None
+        self._event_at: float | None = None
+        self._restarts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name=f"watch-{kind.plural}", daemon=True)
 
     def start(self) -> None:
@@ -150,6 +155,12 @@ class Reflector:
     def version(self) -> str:
         """The resourceVersion up to which the cache has all changes."""
         return self._version
+
+    @property
+    def state(self) -> WatchState:
+        """The state of the watch, for its operators."""
+        at = self._event_at
+        return WatchState(None if at is None else time.monotonic() - at, dict(self._restarts))
 
     def __len__(self) -> int:
         """Return how many objects are held."""
@@ -250,6 +261,7 @@ class Reflector:
                 self._must_list, reason = True, "fault"
             if self._stopped.is_set():
                 break
+            self._restarts[reason] += 1
             _call(self._on_restart, reason)
             steady = time.monotonic() - began > _STEADY_SECONDS or (version and self._version != version)
             failures = 0 if steady and reason != "gone" else failures + 1
@@ -295,6 +307,7 @@ class Reflector:
             if self._stopped.is_set():
                 return
             _call(self._on_change, change, changed.object())
+        self._event_at = time.monotonic()
         self.synced.set()
 
     def _watch(self) -> None:
@@ -315,6 +328,7 @@ class Reflector:
             for event in watch_events(stream, self._about, self._is_foreign):
                 if self._stopped.is_set():
                     return
+                self._event_at = time.monotonic()
                 if event.change == "BOOKMARK":
                     self._version = event.obj["metadata"]["resourceVersion"]
                 elif event.change in ("ADDED", "MODIFIED", "DELETED"):
@@ -347,7 +361,7 @@ class Reflector:
             self._stale.discard(key)
             if now is None:
                 self.unreadable.pop(key, None)
-        if now is not None and before is not None and _is_known_as(now, before):
+        if now is not None and before is not None and is_known_as(now, before):
             return
         _call(self._on_change, change, obj)
 
@@ -391,11 +405,6 @@ class Reflector:
             self.unreadable[key] = version
             log.error("%s is unreadable: %s", describe(self.kind, *key), str(defect)[:_DEFECT_LENGTH])
         return transformed
-
-
-def _is_known_as(now: CacheEntry, before: CacheEntry) -> bool:
-    """Return whether the handler was called for the same object, of which only the identity is held."""
-    return before.notified and not (now.whole or before.whole) and now.uid == before.uid
 
 
 def _call(function: Callable[..., None], *arguments: object) -> None:

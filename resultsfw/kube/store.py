@@ -2,8 +2,9 @@
 
 import marshal
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from resultsfw.cluster import Object
 
@@ -11,8 +12,10 @@ __all__ = [
     "IDENTITY",
     "CacheEntry",
     "Key",
+    "WatchState",
     "differences",
     "entry",
+    "is_known_as",
     "is_newer",
     "key_of",
     "matches_selector",
@@ -80,6 +83,24 @@ def entry(obj: Object, *, compress: bool, notified: bool) -> CacheEntry:
         notified=notified,
         whole=whole,
     )
+
+
+class WatchState(NamedTuple):
+    """The state of a watch.
+
+    Attributes:
+        seconds_since_event: Since its last event, bookmarks too, or list; ``None`` before the first. A server
+            sends a bookmark a minute.
+        restarts: How often it began again, by cause.
+    """
+
+    seconds_since_event: float | None
+    restarts: Mapping[str, int]
+
+
+def is_known_as(now: CacheEntry, before: CacheEntry) -> bool:
+    """Return whether a handler was called for the same object, of which only the identity is held."""
+    return before.notified and not (now.whole or before.whole) and now.uid == before.uid
 
 
 def key_of(obj: Object) -> Key:

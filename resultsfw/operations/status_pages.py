@@ -1,25 +1,32 @@
-"""Serve ``/healthz``, ``/readyz`` and ``/metrics`` to the kubelet and Prometheus."""
+"""Serve ``/healthz``, ``/readyz`` and ``/metrics`` to kubelet and Prometheus, ``/debug`` to the pod."""
 
 import contextlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
+from resultsfw.cluster import Object
 from resultsfw.errors import InputError
+from resultsfw.operations.debug import LOOPBACK, NOT_LOCAL, encode_state
 
-__all__ = ["Pages", "StatusServer", "parse_address"]
+__all__ = ["LocalPages", "Pages", "StatusServer", "parse_address"]
 
 log = logging.getLogger(__name__)
 
 Pages = dict[str, Callable[[], tuple[bool, bytes]]]
 """By path, a function that returns whether the status is 200 (else 503), and the body."""
 
+LocalPages = Mapping[str, Callable[[], Object]]
+"""By path, a function that returns what is served as JSON, to clients in the pod only (`LOOPBACK`)."""
+
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+JSON: Final = "application/json"
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -40,13 +47,16 @@ class StatusServer:
     Args:
         address: As `parse_address` gives it; host "" for every interface, port 0 for a free one.
         pages: By path.
+        local_pages: By path.
 
     Raises:
         InputError: The address cannot be bound.
     """
 
-    def __init__(self, address: tuple[str, int], pages: Pages) -> None:
-        handler = type("_Pages", (_Handler,), {"pages": pages})
+    def __init__(
+        self, address: tuple[str, int], pages: Pages, local_pages: LocalPages = MappingProxyType({})
+    ) -> None:
+        handler = type("_Pages", (_Handler,), {"pages": pages, "local_pages": local_pages})
         server = type("_Server", (_Server,), {"address_family": AF_INET6 if ":" in address[0] else AF_INET})
         try:
             self._server: ThreadingHTTPServer = server(address, handler)
@@ -109,26 +119,35 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     pages: ClassVar[Pages] = {}
+    local_pages: ClassVar[LocalPages] = MappingProxyType({})
     timeout = 10
     server_version = "resultsfw"
     sys_version = ""
 
     def do_GET(self) -> None:
-        page = self.pages.get(self.path.partition("?")[0])
-        if page is None:
-            ok, body = None, b"there is /healthz, /readyz and /metrics\n"
-        else:
-            try:
-                ok, body = page()
-            except Exception:
-                log.exception("status page %s failed", self.path)
-                ok, body = False, b"internal error; see the log\n"
-        known = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
-        self.send_response(HTTPStatus.NOT_FOUND if ok is None else known)
-        self.send_header("Content-Type", TEXT)
+        try:
+            status, content_type, body = self._find(self.path.partition("?")[0])
+        except Exception:
+            log.exception("status page %s failed", self.path)
+            status, content_type = HTTPStatus.SERVICE_UNAVAILABLE, TEXT
+            body = b"internal error; see the log\n"
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _find(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        """Return the status, type and body of a page."""
+        if (local := self.local_pages.get(path)) is not None:
+            if self.client_address[0] not in LOOPBACK:
+                return HTTPStatus.FORBIDDEN, TEXT, NOT_LOCAL
+            return HTTPStatus.OK, JSON, encode_state(local())
+        if (page := self.pages.get(path)) is not None:
+            ok, body = page()
+            return HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, TEXT, body
+        paths = ", ".join((*self.pages, *self.local_pages))
+        return HTTPStatus.NOT_FOUND, TEXT, f"there is {paths}\n".encode()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
         log.debug(format, *args)

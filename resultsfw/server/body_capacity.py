@@ -67,6 +67,13 @@ class BodyCapacity:
         self._allocations: dict[str, set[Allocation]] = {}
         self.allocated = 0
 
+    def by_namespace(self) -> dict[str, int]:
+        """Return the bytes that each namespace has allocated."""
+        return {
+            namespace: sum(allocation.size for allocation in list(allocations))
+            for namespace, allocations in list(self._allocations.items())
+        }
+
     @asynccontextmanager
     async def allocation(self, namespace: str) -> AsyncIterator[Allocation]:
         """Enter a context within which a body of the namespace can allocate capacity (`allocate`)."""

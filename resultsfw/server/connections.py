@@ -57,6 +57,10 @@ class Connections:
         self._by_file: dict[int, Connection] = {}
         self.total = 0
 
+    def by_address(self) -> dict[str, int]:
+        """Return how many connections each client address has."""
+        return {address: len(group) for address, group in list(self._open.items())}
+
     def admit(self, sock: socket.socket, address: str) -> socket.socket | None:
         """Return the accepted socket as a counted one, or ``None`` if a limit is reached."""
         own = self._open.get(address, {})

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -22,6 +23,9 @@ _LINGER_SECONDS: Final = 5.0
 only after they have sent it."""
 
 
+_VERBS: Final = {"PUT": "put", "GET": "get", "DELETE": "delete"}
+
+
 class RequestMiddleware:
     """Logs and counts every request, and lets clients read the response to a body that is refused.
 
@@ -32,6 +36,22 @@ class RequestMiddleware:
     def __init__(self, app: FastAPI, metrics: Metrics) -> None:
         self.app = app
         self._metrics = metrics
+        self._running: dict[_Exchange, tuple[Scope, float]] = {}
+
+    def running(self) -> list[tuple[str, Mapping[str, Any], float]]:
+        """Return verb, parts of the path and seconds of each request in progress, the longest first.
+
+        Without a valid path, there are no parts: they may be anything.
+        """
+        now = time.monotonic()
+        return [
+            (
+                _VERBS.get(scope["method"], "other"),
+                {} if scope.get("state", {}).get("code") else scope.get("path_params", {}),
+                now - began,
+            )
+            for scope, began in list(self._running.values())
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, by the ASGI protocol."""
@@ -40,6 +60,7 @@ class RequestMiddleware:
             return
         exchange = _Exchange(scope, receive, send)
         began = time.monotonic()
+        self._running[exchange] = scope, began
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except TimeoutError:
@@ -48,11 +69,12 @@ class RequestMiddleware:
         except Exception:
             log.exception("internal error")
         finally:
+            del self._running[exchange]
             if scope["path"].startswith("/v1/"):
                 self._record(scope, exchange.status, time.monotonic() - began)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        verb = {"PUT": "put", "GET": "get", "DELETE": "delete"}.get(scope["method"], "other")
+        verb = _VERBS.get(scope["method"], "other")
         code = scope.get("state", {}).get("code", "")
         metrics = self._metrics
         metrics.requests.labels(verb, str(status)).inc()

@@ -17,11 +17,13 @@ from resultsfw.errors import InputError
 from resultsfw.kube import KubeCluster, connect
 from resultsfw.operations.access import RequiredPermission, missing_permissions
 from resultsfw.operations.api_metrics import ApiMetrics
+from resultsfw.operations.debug import install_signal_handler
 from resultsfw.operations.logs import set_up
 from resultsfw.operations.status_pages import parse_address
 from resultsfw.ratelimit import TokenBucket
 from resultsfw.server.api import Service, make_app
 from resultsfw.server.connections import Connections, Listener, listen
+from resultsfw.server.debug_state import DebugState
 from resultsfw.server.local import LocalReviewer, flags_for
 from resultsfw.server.refusals import RefusalError
 from resultsfw.server.review import ACCESS_REVIEWS, AUDIENCE, TOKEN_REVIEWS, ClusterReviewer, Reviewer
@@ -145,9 +147,12 @@ def run_server(options: Options) -> int:
             sys.stdout.write(stack.enter_context(flags_for(url, options.audience)))
             sys.stdout.flush()
         ready = _Readiness(results, cluster, check_runs=options.check_runs)
-        servers = [Server(make_app(service), sock, certificate.context if certificate else None, DRAIN)]
+        app = make_app(service)
+        debug = DebugState(service, app)
+        install_signal_handler(debug)
+        servers = [Server(app, sock, certificate.context if certificate else None, DRAIN)]
         if status is not None:
-            servers.append(Server(make_status_app(service.metrics, ready), status, None, 1))
+            servers.append(Server(make_status_app(service.metrics, ready, debug), status, None, 1))
         asyncio.run(_serve(service, certificate, servers, options))
     log.info("stopped")
     return 0

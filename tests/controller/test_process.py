@@ -40,6 +40,14 @@ def test_runs_succeed_are_counted_and_logged_and_sigterm_releases_the_lease(harn
     assert process.page("/healthz") == (200, "ok\n")
     assert process.page("/readyz") == (200, "leader\n")
     assert process.page("/else")[0] == 404
+    state = json.loads(process.page("/debug")[1])
+    assert state["leader"]["isLeader"]
+    assert state["flags"]["results-from"] == "termination-message"
+    assert {"taskruns", "pods", "pipelineruns"} <= {cache["resource"] for cache in state["caches"]}
+    assert all(cache["alive"] for cache in state["caches"] if cache["resource"] == "taskruns")
+    assert [queue["kind"] for queue in state["queues"]] == ["TaskRun", "PipelineRun"]
+    process.process.send_signal(signal.SIGUSR1)
+    process.wait_for('state: leader: {\\"isLeader\\": true')
     text = process.page("/metrics")[1]
     succeeded = 'backend="termination-message",outcome="succeeded",reason="Succeeded"'
     assert f"resultsfw_taskrun_total{{{succeeded}}} 3.0" in text

@@ -1,5 +1,6 @@
 """Status pages are served to probes and Prometheus, beside silent clients."""
 
+import json
 import socket
 import threading
 import urllib.error
@@ -8,6 +9,8 @@ import urllib.request
 import pytest
 
 from resultsfw.errors import InputError
+from resultsfw.operations import status_pages
+from resultsfw.operations.debug import LOOPBACK, NOT_LOCAL
 from resultsfw.operations.status_pages import StatusServer, parse_address
 
 
@@ -26,7 +29,7 @@ def server():
         raise RuntimeError
 
     pages = {"/ok": lambda: (True, b"fine\n"), "/no": lambda: (False, b"why\n"), "/broken": broken}
-    server = StatusServer(("127.0.0.1", 0), pages)
+    server = StatusServer(("127.0.0.1", 0), pages, {"/state": lambda: {"worker": "n/\u00e9\x1b[2J"}})
     yield server
     server.close()
 
@@ -37,13 +40,28 @@ def server():
         ("/ok", 200, b"fine\n"),
         ("/ok?x=1", 200, b"fine\n"),
         ("/no", 503, b"why\n"),
-        ("/else", 404, b"there is"),
+        ("/else", 404, b"there is /ok, /no, /broken, /state\n"),
     ],
 )
 def test_status_pages_answer_200_503_or_404(server, path, status, body):
     got = ask(server.port, path)
     assert got[0] == status
     assert got[1].startswith(body)
+
+
+def test_the_state_is_json_in_ascii_for_clients_in_the_pod_only(server, monkeypatch):
+    status, body = ask(server.port, "/state")
+    assert status == 200
+    assert body.isascii()
+    assert b"\x1b" not in body
+    assert json.loads(body) == {"worker": "n/\u00e9\x1b[2J"}
+    monkeypatch.setattr(status_pages, "LOOPBACK", frozenset())
+    assert ask(server.port, "/state") == (403, NOT_LOCAL)
+    assert ask(server.port, "/ok")[0] == 200
+
+
+def test_only_the_pod_itself_counts_as_local_and_no_proxy_of_a_mesh():
+    assert not LOOPBACK & {"127.0.0.6", "10.0.0.1", "::ffff:10.0.0.1", ""}
 
 
 def test_a_status_page_that_raises_is_a_503_and_the_server_continues(server):

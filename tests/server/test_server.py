@@ -252,7 +252,11 @@ def test_health_metrics_and_openapi_document_are_served(server, reviews, run, po
     assert "process_resident_memory_bytes" in text
     assert 'resultsfw_server_connections_shed_total{limit="address"}' in text
     assert 'resultsfw_server_stored_bytes{namespace="default"}' in text
-    for page in ("/healthz", "/readyz", "/metrics"):  # not where pods come in
+    state = json.loads(server.page("/debug")[1])
+    assert (state["store"], state["requests"], state["bodies"]["bytes"]) == ("ObjectResults", [], 0)
+    assert state["connections"]["byAddress"].keys() <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert "MainThread" not in json.dumps(state)  # it answers
+    for page in ("/healthz", "/readyz", "/metrics", "/debug"):  # not where pods come in
         assert server.ask("GET", page).status == 404
     document = json.loads(server.ask("GET", "/openapi.json").body)
     assert document["info"]["title"] == "resultsfw results server"

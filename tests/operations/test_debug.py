@@ -1,0 +1,78 @@
+"""Stacks say where threads are, and contain no value; a signal logs the state."""
+
+import json
+import logging
+import os
+import signal
+import threading
+
+from resultsfw.operations.debug import (
+    encode_state,
+    install_signal_handler,
+    stack_of,
+    stacks_of_others,
+    state_lines,
+)
+
+
+def waiting(depth, entered, go, word="hunter2"):
+    """Wait at the end of so many calls."""
+    if depth:
+        return waiting(depth - 1, entered, go, word)
+    entered.set()
+    return go.wait(10)
+
+
+def test_a_stack_names_the_innermost_functions_and_no_value():
+    entered, go = threading.Event(), threading.Event()
+    thread = threading.Thread(target=waiting, args=(30, entered, go), name="the-worker")
+    thread.start()
+    try:
+        assert entered.wait(10)
+        stack = stack_of(thread.ident)
+        [other] = [found for found in stacks_of_others(()) if found["name"] == "the-worker"]
+        assert not [found for found in stacks_of_others({thread.ident}) if found["name"] == "the-worker"]
+    finally:
+        go.set()
+        thread.join(10)
+    assert len(stack) == len(other["stack"]) == 12
+    assert stack[-1].startswith("threading:")
+    assert any(frame.startswith(f"{__name__}:") and frame.endswith(" waiting") for frame in stack)
+    assert "hunter2" not in json.dumps([stack, other])
+    assert stack_of(thread.ident) == []
+
+
+def test_a_state_is_one_line_of_the_log_for_each_item():
+    state = {"leader": {"isLeader": True}, "workers": [{"name": "a\nb"}, {"name": "\u202e"}], "threads": []}
+    assert list(state_lines(state)) == [
+        'leader: {"isLeader": true}',
+        'workers: {"name": "a\\nb"}',
+        'workers: {"name": "\\u202e"}',
+    ]
+    assert json.loads(encode_state(state)) == state
+
+
+def test_the_signal_logs_the_state_and_a_failure_of_it(caplog):
+    caplog.set_level(logging.INFO, "resultsfw")
+    answers = [{"queues": ["q"]}, RuntimeError("broken")]
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def state():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    install_signal_handler(state)
+    try:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            for thread in threading.enumerate():
+                if thread.name == "state":
+                    thread.join(10)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [record.getMessage() for record in caplog.records] == [
+        'state: queues: "q"',
+        "the state cannot be logged",
+    ]
