@@ -15,7 +15,6 @@ from resultsfw.tekton.pod.options import POD_FLAGS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-TEXT = (DOCS / "operations.md").read_text()
 
 RUN_FLAGS = (
     "coschedule",

@@ -97,6 +97,7 @@ def comparable(objects):
             (container,) = spec["containers"]
             container["args"] = sorted(container["args"])
             container["volumeMounts"].sort(key=lambda item: item["name"])
+            container.get("env", []).sort(key=lambda item: item["name"])
             spec["volumes"].sort(key=lambda item: item["name"])
         key = (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
         assert key not in found
@@ -210,3 +211,30 @@ def test_values_that_cannot_be_are_refused(settings, word):
 def test_the_chart_passes_helms_linter():
     answer = helm("lint", "--strict", str(generate.CHART), "--set", f"image.registry={REGISTRY}")
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+# The page about the installation.
+
+
+PAGE = (CHARTS.parent / "docs" / "how-to" / "install.md").read_text()
+
+
+def test_the_pages_overlay_is_built(tmp_path):
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl")
+    shutil.copytree(generate.CONFIG, tmp_path / "config")
+    (tmp_path / "kustomization.yaml").write_text(PAGE.split("```yaml\n")[1].split("```")[0])
+    built = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    registry = "registry.example.org/team"
+    plan = plan_of(Choices(image_registry=registry, log_access=True, disruption_budget=True))
+    wanted = yaml.safe_load_all(
+        yaml.safe_dump_all(plan.applied).replace("namespace: resultsfw\n", "namespace: ci-results\n")
+    )
+    assert comparable(yaml.safe_load_all(built.stdout)) == comparable(wanted)
+
+
+def test_the_page_names_every_component_and_value():
+    below = PAGE.split("## What to opt in to")[1].split("## Check")[0]
+    for folder, value in generate.COMPONENTS.items():
+        assert f"`{folder}`" in below
+        assert f"components.{value}" in below
