@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from resultsfw.cli.admission import admit
+from resultsfw.cli.admission import admit, refuse_as_webhook
 from resultsfw.cli.implied_run import implied_run, refuse_missing
 from resultsfw.cli.inputs import Document
 from resultsfw.cli.object_references import NAMESPACE, check_references, spec_of
@@ -83,8 +83,9 @@ class Manifests:
 
     Attributes:
         runs: TaskRuns and PipelineRuns to be run, in order, ready to be created.
-        needed: Objects that they may refer to by name: Tasks, Pipelines, StepActions, ConfigMaps, Secrets,
-            PersistentVolumeClaims, ServiceAccounts, Roles and RoleBindings.
+        tasks: Tasks, Pipelines and StepActions.
+        needed: Other objects that they may refer to by name: ConfigMaps, Secrets, PersistentVolumeClaims,
+            ServiceAccounts, Roles and RoleBindings.
         maps: ConfigMaps, one of which may be the feature flags.
         left_out: A sentence for each document without effect.
         warnings: A sentence for each field that an API server would not know, or would correct.
@@ -92,6 +93,7 @@ class Manifests:
     """
 
     runs: Sequence[Object]
+    tasks: Sequence[Object]
     needed: Sequence[Object]
     maps: Sequence[Document]
     left_out: Sequence[str]
@@ -130,8 +132,9 @@ def pick(
     used = {id(document) for document in (*own, *maps, *used_by_pods)}
     return Manifests(
         runs=[_as_created(document.obj) for document in runs],
+        tasks=[_as_created(document.obj) for document in tasks],
         needed=[
-            *(_as_created(document.obj) for document in (*tasks, *maps, *used_by_pods)),
+            *(_as_created(document.obj) for document in (*maps, *used_by_pods)),
             *(_folder_claim(*claim) for claim in claims),
         ],
         maps=maps,
@@ -182,6 +185,7 @@ def _runs(
 def _check(document: Document) -> None:
     """Refuse a document that is invalid, or that nothing here could run."""
     checked(document)
+    refuse_as_webhook(document)
     if path := host_path_in(document.obj):
         raise document.refuse(HOST_PATH, path)
     if str(document.obj["spec"].get("status") or "").endswith("Pending"):

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import failed_for_size
+from resultsfw.cli.backend_servers import refuse_silent_servers
 from resultsfw.cli.folders import files_in
 from resultsfw.cli.graph import draw
 from resultsfw.cli.inputs import read_files
@@ -80,6 +81,7 @@ def run_files(request: RunRequest) -> int:
     given = GivenInputs(params=request.params, bindings=parse_bindings(request.workspaces))
     manifests = pick(read_files(files), request.files, request.resolvers, given)
     loaded = load(replace(request.flags, documents=manifests.maps), RecordingManager)
+    refuse_silent_servers(loaded.core, [*manifests.tasks, *manifests.runs])
     folders = (_folder("--workdir", request.workdir), _folder("--claims", request.claims))
     _check_graph(request.graph, manifests)
     errors = show.console(stderr=True)
@@ -150,7 +152,7 @@ def _run(
         if follower is not None:
             follower.attach(engine)
             stack.enter_context(follower)
-        for obj in [*manifests.needed, *manifests.runs]:
+        for obj in [*manifests.tasks, *manifests.needed, *manifests.runs]:
             engine.submit(obj)
         runs = engine.run_until_done()
         collector = _Collector(engine, core, progress, request)

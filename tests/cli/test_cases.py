@@ -49,6 +49,6 @@ def test_a_variable_that_nothing_replaces_never_reaches_this_machines_shell(cli,
                 - {{image: i, script: 'rm -rf "{tmp_path}/{text}"*'}}
     """
     ran = cli("run", write("p.yaml", run))
-    assert ran.status == 1
+    assert ran.status in (1, 2)
     assert text in ran.out + ran.err
     assert (tmp_path / "kept").exists()

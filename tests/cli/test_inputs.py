@@ -239,3 +239,14 @@ def test_nothing_is_started_when_the_last_file_is_refused(program, write, manife
     ran = program("run", "good.yaml", write("bad.yaml", "kind: 5"))
     refused(ran, "bad.yaml, document 1")
     assert not os.path.lexists("started")
+
+
+def test_a_backend_whose_server_is_silent_is_refused_before_a_step_runs(cli, write):
+    """Nothing listens on port 1; results through another backend need no server."""
+    task = 'taskSpec: {results: [{name: r}], steps: [{image: i, script: "true > $(results.r.path)"}]}'
+    flags = FLAGS + '  results-from: "http"\n  config.http: "url: https://127.0.0.1:1"\n'
+    refused(
+        cli("run", write("x.yaml", run_of(task) + NEXT + flags)),
+        'backend "http": nothing answers at 127.0.0.1:1, where it delivers results (Connection refused)',
+        "resultsfw results-server --local",
+    )

@@ -153,7 +153,7 @@ def test_a_result_too_large_gets_advice_for_here_and_for_a_cluster(cli, write, m
     command = "  resultsfw run 'x y.yaml' --results-from sidecar-logs --max-result-size 8192\n"
     assert command in ran.out
     assert ran.out.count("kubectl patch cm feature-flags -n tekton-pipelines") == 2
-    assert "log of Step" not in ran.out  # it wrote nothing
+    assert 'log of Step "one":' in ran.out
     assert cli("run", file, "--results-from", "sidecar-logs", "--max-result-size", "8192").status == 0
 
 
@@ -179,9 +179,18 @@ def test_a_program_that_is_not_installed_is_named(cli, write, manifest):
 
 
 def test_a_run_that_the_reconciler_refuses_fails(cli, write, manifest):
-    ran = cli("run", write("x.yaml", manifest(results="[{name: a}, {name: a}]")))
+    ran = cli(
+        "run", write("x.yaml", manifest().replace("taskSpec:\n", "taskSpec:\n    params: [{name: p}]\n"))
+    )
     assert ran.status == 1
-    assert 'result name "a" must be unique' in ran.out
+    assert "missing values for these params which have no default values: [p]" in " ".join(ran.out.split())
+
+
+def test_a_run_that_the_admission_webhook_refuses_is_refused_with_its_line(cli, write, manifest):
+    text = f"{manifest('good')}---\n{manifest('bad', results='[{name: _a}]')}"
+    ran = cli("run", write("x.yaml", text))
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith('error: x.yaml, document 2, line 18: invalid key name "_a": spec.taskSpec.')
 
 
 @pytest.mark.parametrize("kind", ["TaskRun", "PipelineRun"])

@@ -49,10 +49,17 @@ _TASK_CONTEXT: Final = frozenset({"name", "retry-count"})
 _RUN_CONTEXT: Final = frozenset({"name", "namespace", "uid"})
 
 
-def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> list[FieldError]:
+def task_errors(
+    task_spec: Object, *, reserved_sidecars: Collection[str], with_sources: bool = True
+) -> list[FieldError]:
     """Return all that is wrong with a Task's spec, substituted; empty when it can run.
 
     What refers to parameters that do not exist comes alone, first: as in Tekton.
+
+    Args:
+        task_spec: The spec.
+        reserved_sidecars: Names that no Sidecar of a Task may have.
+        with_sources: Whether the Steps are all that they will be, so that their results are known.
     """
     steps = merged_steps(task_spec.get("steps") or [], task_spec.get("stepTemplate"))
     usage = list(usage_errors(task_spec.get("steps") or [], task_spec.get("params") or []))
@@ -68,7 +75,8 @@ def task_errors(task_spec: Object, *, reserved_sidecars: Collection[str]) -> lis
     problems += _variables(steps, task_spec)
     problems += whole_array_errors(steps, task_spec.get("params") or [])
     problems += result_errors(task_spec.get("results") or [], "results")
-    problems += _sources(task_spec.get("results") or [], steps)
+    if with_sources:
+        problems += _sources(task_spec.get("results") or [], steps)
     return problems
 
 

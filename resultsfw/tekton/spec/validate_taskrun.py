@@ -36,6 +36,8 @@ from resultsfw.tekton.spec.validate_steps import FieldError, quoted
 from resultsfw.tekton.spec.validate_task import array_references, task_errors
 
 __all__ = [
+    "SOURCES",
+    "lacking_field",
     "refuse_forbidden",
     "refuse_invalid",
     "refuse_step_action",
@@ -50,7 +52,7 @@ _MOST_PATHS: Final = 100
 _MOST_SHOWN: Final = 5
 """Variables that one message names."""
 _REFERENCE: Final = re.compile(r"\$\([_a-zA-Z0-9.-]+(?:\[(?:[0-9]+|\*)\])?\)")
-_SOURCES: Final = (
+SOURCES: Final = (
     "persistentVolumeClaim",
     "volumeClaimTemplate",
     "emptyDir",
@@ -328,12 +330,12 @@ def _workspaces(taskrun: Object, task_spec: Object) -> str:
     """Return a message on bindings that bind nothing, or not what the Task declares."""
     bound = _spec(taskrun).get("workspaces") or []
     for binding in bound:
-        sources = [source for source in _SOURCES if binding.get(source) is not None]
+        sources = [source for source in SOURCES if binding.get(source) is not None]
         if len(sources) != 1:
             why = "expected exactly one, got " + ("both" if sources else "neither")
             fields = "configmap, emptydir, persistentvolumeclaim, secret, volumeclaimtemplate"
             return f'{USER_ERROR}binding "{binding.get("name", "")}" is invalid: {why}: {fields}'
-        if field := _lacking(binding):
+        if field := lacking_field(binding):
             return f'{USER_ERROR}binding "{binding["name"]}" is invalid: missing field(s): {field}'
     declared = task_spec.get("workspaces") or []
     names = {binding["name"] for binding in bound}
@@ -349,7 +351,7 @@ def _workspaces(taskrun: Object, task_spec: Object) -> str:
     return ""
 
 
-def _lacking(binding: Object) -> str:
+def lacking_field(binding: Object) -> str:
     """Return the field without which a binding's source means nothing."""
     for source, field, printed in (
         ("persistentVolumeClaim", "claimName", "persistentvolumeclaim.claimname"),
