@@ -141,7 +141,11 @@ def test_a_run_or_pipeline_is_refused(kind, spec, path):
         ("TaskRun", "{params: [{name: p, value: x}], taskSpec: {steps: [{image: i, script: $(params.p)}]}}"),
         (
             "TaskRun",
-            "taskSpec: {results: [{name: r, value: $(steps.s.results.x)}], steps: [{name: s, ref: {name: b}}]}",
+            """
+            taskSpec:
+              steps: [{name: s, ref: {name: b}}]
+              results: [{name: r, value: $(steps.s.results.r)}]
+            """,
         ),
         (
             "PipelineRun",
