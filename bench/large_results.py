@@ -148,7 +148,7 @@ def measure(name: str, store: tuple[str, str, dict[str, Any]], size: int, folder
     (folder / "run.json").write_text(json.dumps(run))
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": flags}
     (folder / "flags.json").write_text(json.dumps(manifest))
-    command = [sys.executable, "-c", VALUE, "value", str(folder / "run.json"), "value"]
+    command = [sys.executable, "-c", VALUE, "value", "-f", str(folder / "run.json"), "value"]
     command += ["-o", str(folder / "out"), "--feature-flags", str(folder / "flags.json")]
     began = time.perf_counter()
     ran = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
