@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest --dist worksteal
 # Tests start hundreds of processes: each would compile the package anew where this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check fast test all-tests check-versions check-lowest lint site serve-site bench bench-engine performance pictures clean
+.PHONY: demo check fast test all-tests check-versions check-lowest lint site serve-site links bench bench-engine performance pictures clean
 
 demo: $(STAMP)
 	@$(BIN)/python examples/01-images/demo.py
@@ -55,6 +55,10 @@ site: $(STAMP)
 # The same on http://127.0.0.1:8000, built again when a page changes.
 serve-site: $(STAMP)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# Addresses of others that pages link to and that do not answer: needs the network, and is part of no test.
+links:
+	@$(PYTHON) docs/assets/external_links.py --fetch
 
 # On an idle machine: what is promised about time, then the sidecar's figures.
 bench: $(STAMP)

@@ -21,6 +21,8 @@ SHELLS = {"", "bash", "console", "sh"}
 INLINE = re.compile(r"`(resultsfw [a-z][^`\n]*)`")
 NO_COMMANDS = {"v1", "..."}
 """Words after the name that begin other texts, such as a label of encryption."""
+SUBSTITUTED = re.compile(r"\$\([^)]*\)")
+"""What a shell replaces by the output of another command."""
 END = re.compile(r"^(?:[|<>;&].*|\d?>.*)$")
 """Words at which the arguments of a command end."""
 
@@ -37,7 +39,7 @@ def commands(text):
 
 def words(arguments):
     """Return the words of a command up to a pipe or a redirection."""
-    split = shlex.split(arguments, comments=True)
+    split = shlex.split(SUBSTITUTED.sub("", arguments), comments=True)
     ends = [index for index, word in enumerate(split) if END.match(word)]
     return split[: ends[0]] if ends else split
 

@@ -35,9 +35,9 @@ def section(command: click.Command, context: click.Context) -> Iterator[str]:
         paragraphs(command.help or ""),
         "",
     )
-    if command.epilog:
-        yield from (paragraphs(command.epilog), "")
     yield from options(command, context, shared=False)
+    if command.epilog:
+        yield from ("", paragraphs(command.epilog))
 
 
 def options(command: click.Command, context: click.Context, *, shared: bool) -> Iterator[str]:

@@ -17,8 +17,20 @@ from mkdocs.structure.pages import Page
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 """The target of a link of Markdown that names a file, without its section."""
 
+LONG_NAME = re.compile(r"(?<=<code>)[A-Za-z]{40,100}(?=</code>)")
+"""A name in code that is wider than a column of a table should be."""
+
+HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where a long name may be broken."""
+
+SECTION = re.compile(r"^## |^::: ", re.MULTILINE)
+"""What begins an entry of a page's table of contents."""
+
 COPIES = "repository/"
 """Where files from outside ``docs/`` are, by their path in the repository."""
+
+BACKGROUND = (COPIES, "decisions/", "explanation/")
+"""Pages that a search lists after those which say what to do."""
 
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 
@@ -43,7 +55,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Write what is generated into a page, and let links lead to the pages of the site."""
     del config, files
+    if not SECTION.search(markdown):  # the room of an empty table of contents is for wide tables
+        page.meta.setdefault("hide", []).append("toc")
     uri = page.file.src_uri
+    if uri.startswith(BACKGROUND):
+        page.meta.setdefault("search", {"boost": 0.4})
     copied = uri.startswith(COPIES)
     path = uri.removeprefix(COPIES) if copied else f"docs/{uri}"
 
@@ -54,6 +70,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.relpath(site_path(target), posixpath.dirname(uri) or '.')}"
 
     return LINK.sub(rewritten, markdown).replace("<!-- commands -->", command_pages())
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let long names break between their words, so that they widen no table."""
+    del page, config, files
+    return LONG_NAME.sub(lambda match: HUMP.sub("<wbr>", match[0]), html)
 
 
 def linked(path: str, text: str) -> Iterator[str]:
