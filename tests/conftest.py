@@ -6,6 +6,7 @@ A test that takes ``capture`` runs once for each of them; one that wants only so
 
 import fcntl
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -91,3 +92,13 @@ def pytest_generate_tests(metafunc):
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name a long text by its argument: all processes of a run must agree, and some have new keys."""
     return argname if isinstance(val, str | bytes) and len(val) > 80 else None
+
+
+@pytest.fixture(autouse=True)
+def logging_of_its_own():
+    """What the command line sets up for its log ends with the test: others read messages by ``caplog``."""
+    logger = logging.getLogger("resultsfw")
+    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
