@@ -3,16 +3,38 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from resultsfw.cli import show
 from resultsfw.cluster import Object
+from resultsfw.errors import InputError
+from resultsfw.tekton.api.kinds import PIPELINES
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
-from resultsfw.tekton.pipelinerun.dag import graph_of, refs_of
+from resultsfw.tekton.pipelinerun.dag import CycleError, graph_of, refs_of
+from resultsfw.tekton.pipelinerun.models import validate_pipeline_document
 from resultsfw.tekton.pipelinerun.result_refs import ResultRef, result_refs
 from resultsfw.tekton.pipelinerun.validate_pipeline import tasks_of
 
-__all__ = ["Edge", "Graph", "Outcome", "Passed", "ResultRow", "TaskNode", "Use", "graph_data"]
+__all__ = [
+    "Edge",
+    "Graph",
+    "Outcome",
+    "Passed",
+    "ResultRow",
+    "TaskNode",
+    "Use",
+    "check_drawable",
+    "graph_data",
+]
+
+MOST_TASKS: Final = 150
+"""Tasks that are drawn. Lines from each to all others, through all columns, take time by the third power."""
+
+_PIPELINE: Final = {
+    "apiVersion": PIPELINES.api_version,
+    "kind": PIPELINES.kind,
+    "metadata": {"name": "pipeline"},
+}
 
 
 class Outcome(StrEnum):
@@ -123,6 +145,25 @@ class Graph:
     results: Sequence[ResultRow]
 
 
+def check_drawable(pipelinerun: Mapping[str, Any]) -> None:
+    """Check that a PipelineRun can be drawn, whose status may be anything that its types allow.
+
+    Raises:
+        InputError: It has not started, its Pipeline is invalid, or it has too many Tasks.
+    """
+    spec = (pipelinerun.get("status") or {}).get("pipelineSpec")
+    name = str(pipelinerun["metadata"]["name"])
+    if not spec:
+        raise InputError("its status has no Pipeline yet", subject=name)
+    validate_pipeline_document({**_PIPELINE, "spec": spec})
+    if (count := len(tasks_of(spec))) > MOST_TASKS:
+        raise InputError(f"it has {count} Tasks, and at most {MOST_TASKS} can be drawn", subject=name)
+    try:
+        graph_of(spec)
+    except CycleError as error:
+        raise InputError(str(error), subject=name) from error
+
+
 def graph_data(pipelinerun: Mapping[str, Any], children: Sequence[Object]) -> Graph:
     """Return what the picture of a PipelineRun that has started shows.
 
@@ -135,7 +176,7 @@ def graph_data(pipelinerun: Mapping[str, Any], children: Sequence[Object]) -> Gr
     given = {child["metadata"]["name"]: child for child in children}
     runs: dict[str, list[Object]] = {}
     for child in children_of(status):
-        runs.setdefault(child["pipelineTaskName"], []).append(given.get(child["name"], {}))
+        runs.setdefault(child.get("pipelineTaskName", ""), []).append(given.get(child.get("name"), {}))
     skipped = {task["name"]: str(task.get("reason", "")) for task in status.get("skippedTasks") or ()}
     names = {task["name"] for _, task in tasks_of(spec)}
     uses = {task["name"]: _uses(refs_of(task), names) for _, task in tasks_of(spec)}

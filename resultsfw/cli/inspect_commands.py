@@ -49,7 +49,7 @@ def list_(words: tuple[str, ...], output: str, selector: str, **given: Any) -> i
 @click.command(epilog=SAVED_STATUSES, short_help="Trace each result of a run.")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @source_options
-@output_option("text", "json")
+@output_option("text", "json", "html")
 def explain(names: tuple[str, ...], output: str, **given: Any) -> int:
     """Trace each declared result of a run: who can write it, what carried it, where it ended.
 

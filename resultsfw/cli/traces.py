@@ -13,7 +13,7 @@ from resultsfw.messages import CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES, messa
 from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
-__all__ = ["Budget", "End", "ResultTrace", "budget_of", "is_of_all_signatures", "trace_results"]
+__all__ = ["RUN_LIMITS", "Budget", "End", "ResultTrace", "budget_of", "is_of_all_signatures", "trace_results"]
 
 
 class End(StrEnum):
@@ -43,7 +43,8 @@ _LOSSES: Final = frozenset(
         ProblemCode.BACKEND_FAULTY,
     }
 )
-_TOTALS: Final = frozenset({ProblemCode.RUN_TOO_LARGE, ProblemCode.OBJECT_TOO_LARGE})
+RUN_LIMITS: Final = frozenset({ProblemCode.RUN_TOO_LARGE, ProblemCode.OBJECT_TOO_LARGE})
+"""Problems whose size and limit are those of all results together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ class _Tracer:
         problems = self._collected.problems
         own = {origin, (step.name if step else None, declared.name)}
         for problem in problems:
-            if (problem.step, problem.result) in own and problem.code not in _TOTALS:
+            if (problem.step, problem.result) in own and problem.code not in RUN_LIMITS:
                 if problem.code is ProblemCode.MISSING:
                     return End.ABSENT, problem
                 return End.LOST if problem.code in _LOSSES else End.REFUSED, problem
@@ -194,7 +195,7 @@ class _Tracer:
         unsigned = next((problem for problem in problems if is_of_all_signatures(problem)), None)
         if unsigned and self._was_carried(origin):
             return End.REFUSED, unsigned
-        total = next((problem for problem in problems if problem.code in _TOTALS), None)
+        total = next((problem for problem in problems if problem.code in RUN_LIMITS), None)
         if self._was_carried(origin) or (total and (total.step, total.result) in own):
             return End.REFUSED, total
         loss = next((problem for problem in problems if problem.code in _LOSSES), None)
@@ -218,7 +219,7 @@ class _Tracer:
     def _is_known_result(self, name: str, step: Step | None) -> bool:
         """Return whether a result that is not in the status was read: another controller left it out."""
         results = self._collected.step_results.get(step.name, ()) if step else self._collected.results
-        is_whole = not any(problem.code in _TOTALS for problem in self._collected.problems)
+        is_whole = not any(problem.code in RUN_LIMITS for problem in self._collected.problems)
         return is_whole and any(result.name == name for result in results)
 
     def _size(self, name: str, step: Step | None) -> int:
