@@ -275,6 +275,9 @@ def _server_edits() -> dict[str, str]:
 
 
 _EDITS: Final = {
+    "admission-policy/allowed-backends-binding.yaml": {
+        "    namespace: tekton-pipelines\n": "    namespace: {{ .Values.tekton.namespace | quote }}\n",
+    },
     "base/deployment.yaml": _controller_edits(),
     "backends/http/deployment.yaml": _server_edits(),
     "backends/http/persistentvolumeclaim.yaml": {

@@ -18,6 +18,7 @@ from resultsfw.cli.options import (
     kubeconfig_options,
     log_level_option,
     output_option,
+    watch_option,
 )
 
 __all__ = ["controller", "doctor", "install", "results_server"]
@@ -140,6 +141,19 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
 @click.option("--crds", is_flag=True, help="Install minimal CRDs, on a cluster without Tekton.")
 @click.option(
     "--disruption-budget", is_flag=True, help="Keep one replica while nodes are drained; needs two nodes."
+)
+@click.option(
+    "--admission-policy",
+    is_flag=True,
+    help="Refuse runs when they are applied that the controller would refuse later.",
+)
+@watch_option
+@click.option(
+    "--controller-namespace",
+    default="resultsfw",
+    show_default=True,
+    metavar="NAME",
+    help="Namespace of the controller itself; another than the default must exist.",
 )
 @click.option("--network-policies", is_flag=True, help="Limit what the project's pods may send and receive.")
 @click.option("--monitoring", is_flag=True, help="Install a ServiceMonitor and alerts (Prometheus operator).")

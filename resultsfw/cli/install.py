@@ -7,6 +7,7 @@ from resultsfw.cli import show
 from resultsfw.cli.settings import Given, core_of
 from resultsfw.controller.install import check, install, wait_for_rollout
 from resultsfw.controller.manifests import Choices, Plan, backends_with_rights, flags_patch, plan_of
+from resultsfw.controller.namespaces import parse_namespaces
 from resultsfw.errors import InputError
 from resultsfw.images import missing_registry
 from resultsfw.kube import KubeCluster, connect
@@ -72,6 +73,9 @@ def choices_of(given: dict[str, Any]) -> Choices:
         encryption=given["enable_encryption"],
         disruption_budget=given["disruption_budget"],
         network_policies=given["network_policies"],
+        admission_policy=given["admission_policy"],
+        watch_namespaces=parse_namespaces(given["watch_namespaces"]),
+        controller_namespace=given["controller_namespace"],
         signing=given["enable_signing"],
         backends=tuple(chosen),
         crds=given["crds"],

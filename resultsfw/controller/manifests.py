@@ -14,6 +14,8 @@ import yaml
 
 from resultsfw.cluster import Kind, Object
 from resultsfw.controller.live_flags import CONFIG_MAP
+from resultsfw.controller.namespaced_rights import limit_to
+from resultsfw.controller.namespaces import check_namespace_name
 from resultsfw.errors import InputError
 from resultsfw.images import REGISTRY_VARIABLE, check_registry, located
 
@@ -35,6 +37,9 @@ __all__ = [
 TEKTONS: Final = "tekton-pipelines"
 """Tekton's namespace in the manifests."""
 
+OURS: Final = "resultsfw"
+"""The controller's own namespace in the manifests."""
+
 PART_OF: Final = {"app.kubernetes.io/part-of": "resultsfw"}
 """The label of everything that the manifests install, CRDs too."""
 
@@ -47,6 +52,7 @@ OPT_INS: Final = {
     "enable-encryption": "encryption",
     "disruption-budget": "disruption_budget",
     "network-policies": "network_policies",
+    "admission-policy": "admission_policy",
     "monitoring": "monitoring",
 }
 """The folders with objects that are applied if an attribute of `Choices` is set."""
@@ -54,7 +60,6 @@ OPT_INS: Final = {
 _FOLDER: Final = resources.files("resultsfw").joinpath("manifests")
 _UNDERSTOOD: Final = frozenset({"apiVersion", "kind", "resources", "labels"})
 
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 
 
@@ -73,6 +78,10 @@ class Choices:
         encryption: Grant the controller what the option ``encryption`` of backends needs.
         disruption_budget: Keep a ready replica while nodes are drained.
         network_policies: Limit what the project's pods send and receive.
+        admission_policy: Refuse runs when they are applied that the controller would refuse later.
+        watch_namespaces: Those that the controller is limited to, by Roles in place of ClusterRoles; none: it
+            is not limited.
+        controller_namespace: That of the controller itself; unless it is the manifests' own, it must exist.
         signing: Give the controller the socket of the SPIFFE Workload API.
         backends: Grant the controller what these need; names from `backends_with_rights`.
         crds: Install minimal CRDs, for a cluster without Tekton.
@@ -89,6 +98,9 @@ class Choices:
     encryption: bool = False
     disruption_budget: bool = False
     network_policies: bool = False
+    admission_policy: bool = False
+    watch_namespaces: tuple[str, ...] = ()
+    controller_namespace: str = OURS
     signing: bool = False
     backends: tuple[str, ...] = ()
     crds: bool = False
@@ -128,11 +140,8 @@ def plan_of(choices: Choices) -> Plan:
     Raises:
         InputError: An image, a namespace or a backend is invalid.
     """
-    if not _NAMESPACE.fullmatch(choices.namespace):
-        raise InputError(
-            f'"{choices.namespace}" is not a valid namespace: lowercase letters, digits and "-"',
-            subject="--namespace",
-        )
+    check_namespace_name(choices.namespace, "--namespace")
+    check_namespace_name(choices.controller_namespace, "--controller-namespace")
     images = {f"--{name}": image for name, image in choices.options.items() if name.endswith("-image")}
     for option, image in {"--controller-image": choices.controller_image, **images}.items():
         if image and not _IMAGE.fullmatch(image):
@@ -154,9 +163,12 @@ def plan_of(choices: Choices) -> Plan:
             )
         applied += load(f"{BACKENDS}/{name}")
     applied += [_with_choices(obj, choices) for obj in base if obj["kind"] == "Deployment"]
+    applied = [moved for obj in applied if (moved := _moved(_located(obj, registry), choices))]
+    if choices.watch_namespaces:
+        applied = limit_to(applied, choices.watch_namespaces, choices.namespace)
     return Plan(
-        made=tuple(_in_namespace(obj, choices.namespace) for obj in made),
-        applied=tuple(_in_namespace(_located(obj, registry), choices.namespace) for obj in applied),
+        made=tuple(moved for obj in made if (moved := _moved(obj, choices))),
+        applied=tuple(applied),
         namespace=choices.namespace,
         flags=choices.flags,
         image_registry=registry,
@@ -205,13 +217,29 @@ def _load(folder: Traversable) -> Iterator[Object]:
             yield obj
 
 
-def _in_namespace(obj: Object, namespace: str) -> Object:
-    """Return an object with Tekton's namespace, or that namespace itself, renamed to ``namespace``."""
+def _moved(obj: Object, choices: Choices) -> Object:
+    """Return an object in the chosen namespaces; an empty one for our namespace, if another is chosen."""
+    chosen = {TEKTONS: choices.namespace, OURS: choices.controller_namespace}
     metadata: dict[str, Any] = dict(obj["metadata"])
-    key = "name" if obj["kind"] == "Namespace" else "namespace"
-    if metadata.get(key) == TEKTONS:
-        metadata[key] = namespace
-    return {**obj, "metadata": metadata}
+    if obj["kind"] == "Namespace":
+        if metadata["name"] == OURS != choices.controller_namespace:
+            return {}
+        metadata["name"] = chosen.get(metadata["name"], metadata["name"])
+    elif "namespace" in metadata:
+        metadata["namespace"] = chosen.get(metadata["namespace"], metadata["namespace"])
+    moved = {**obj, "metadata": metadata}
+    if "subjects" in obj:
+        moved["subjects"] = [_renamed(subject, chosen) for subject in obj["subjects"]]
+    if "paramRef" in obj.get("spec", ()):
+        moved["spec"] = {**obj["spec"], "paramRef": _renamed(obj["spec"]["paramRef"], chosen)}
+    return moved
+
+
+def _renamed(reference: Object, chosen: Mapping[str, str]) -> Object:
+    """Return a reference to an object, with its namespace as chosen."""
+    if "namespace" not in reference:
+        return reference
+    return {**reference, "namespace": chosen.get(reference["namespace"], reference["namespace"])}
 
 
 def _located(obj: Object, registry: str) -> Object:
@@ -235,6 +263,7 @@ def _with_choices(deployment: Object, choices: Choices) -> Object:
         container["image"] = choices.controller_image
     options = {
         **({"namespace": choices.namespace} if choices.namespace != TEKTONS else {}),
+        **({"watch-namespaces": ",".join(choices.watch_namespaces)} if choices.watch_namespaces else {}),
         **choices.options,
     }
     for name, value in options.items():

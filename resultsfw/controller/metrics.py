@@ -51,6 +51,11 @@ class Metrics:
             ("resource",),
             registry=self.registry,
         )
+        self.unwatched_namespaces = Gauge(
+            "resultsfw_unwatched_namespaces",
+            "Current number of namespaces of --watch-namespaces whose runs have not been listed yet.",
+            registry=self.registry,
+        )
         self._stalled = Gauge(
             "resultsfw_stalled_run_seconds",
             "Seconds that a worker has spent in one stalled reconciliation, by run.",

@@ -46,8 +46,8 @@ class NamespaceWatches:
             )
 
     def missing(self) -> int:
-        """Return how many namespaces have not been synced yet."""
-        return len(self._namespaces) - len(self._synced)
+        """Return how many of the namespaces have not been synced yet; 0 for the whole cluster."""
+        return len({*self._namespaces} - self._synced - {None})
 
     def on_restart(self, namespace: str | None, reason: str) -> None:
         """Note that a watch ended: if it was refused before it was synced, others go on without it."""

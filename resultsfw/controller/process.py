@@ -82,6 +82,7 @@ class Process:
             is_leader=self._is_leader.is_set,
             on_unusable_plugin=lambda: self._inbox.put(_Exit.UNUSABLE_PLUGIN),
         )
+        self.metrics.unwatched_namespaces.set_function(self._parts.watches.missing)
         self._elector: threading.Thread | None = None
 
     def run(self) -> int:

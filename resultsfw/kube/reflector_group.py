@@ -57,10 +57,6 @@ class ReflectorGroup:
         """Yield the reflector of each namespace."""
         return iter(self._reflectors.values())
 
-    def __len__(self) -> int:
-        """Return how many objects are held."""
-        return sum(map(len, self))
-
     def start(self) -> None:
         """Start all reflectors."""
         for reflector in self:
@@ -73,7 +69,7 @@ class ReflectorGroup:
 
     def reflector(self, namespace: str | None) -> Reflector | None:
         """Return the reflector that holds a namespace's objects; ``None`` if it is not watched."""
-        return self._reflectors.get(None) or self._reflectors.get(namespace)
+        return self._reflectors.get(None if None in self._reflectors else namespace)
 
     def holds(self, namespace: str, name: str) -> bool:
         """Return whether an object was seen and its deletion was not."""

@@ -172,7 +172,10 @@ def test_a_release_may_have_another_namespace_and_a_prefix():
     settings = [*EVERYTHING, *(f"backends.{name}=true" for name in backends_with_rights())]
     objects = rendered("namePrefix=x-", *settings, namespace="team-x")
     assert {obj["metadata"].get("namespace", "team-x") for obj in objects} == {"team-x"}
-    fixed = {"resultsfw-custom-resource", "resultsfw-self-update", "runresults.resultsfw.dev"}
+    fixed = {
+        *("resultsfw-custom-resource", "resultsfw-self-update", "runresults.resultsfw.dev"),
+        *("resultsfw-allowed-backends", "resultsfw-reserved-names"),
+    }
     names = {obj["metadata"]["name"] for obj in objects}
     assert {name for name in names if not name.startswith("x-")} == fixed
     for obj in objects:

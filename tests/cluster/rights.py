@@ -24,7 +24,7 @@ def least_kubeconfig(place, backend, folder):
         objects = [*load(""), *load(f"backends/{backend}")]
         roles = [obj for obj in objects if "Role" in obj["kind"] and not is_of_pods(obj)]
         made.extend(_granted(place, obj, account) for obj in roles)
-        yield _kubeconfig(token(server, place.namespace, "controller"), folder)
+        yield write_kubeconfig(token(server, place.namespace, "controller"), folder)
     finally:
         for kind, metadata in made:
             with suppress(NotFoundError):
@@ -43,7 +43,7 @@ def _granted(place, obj, account):
     return kind_of(obj), metadata
 
 
-def _kubeconfig(text, folder):
+def write_kubeconfig(text, folder):
     """Write the kubeconfig of the tests with another token for its user."""
     config = yaml.safe_load(Path(os.environ["RESULTSFW_KUBECONFIG"]).read_text())
     user = next(context for context in config["contexts"] if context["name"] == config["current-context"])[

@@ -31,6 +31,7 @@ PATCHES = {ON_POSTGRESQL, SIGNING}
 """Components of patches, which cannot be applied alone."""
 DISRUPTION = "disruption-budget"
 NETWORK = "network-policies"
+ADMISSION = "admission-policy"
 EVERYTHING = [
     "",
     "crds",
@@ -41,6 +42,7 @@ EVERYTHING = [
     "monitoring",
     DISRUPTION,
     NETWORK,
+    ADMISSION,
     *OPT_INS,
 ]
 
