@@ -40,8 +40,8 @@ def require_policy(cluster: Cluster, name: str, *, backend: str) -> None:
             fault = _fault(kind, found, name)
         if fault:
             raise BackendError(
-                f"{fault}; without it a pod could write another run's results: kubectl apply -f "
-                f"config/backends/{name.removeprefix('resultsfw-')}/ (Kubernetes 1.30 or later)",
+                f"{fault}; without it a pod could write another run's results: "
+                f"resultsfw install --backend {name.removeprefix('resultsfw-')} (Kubernetes 1.30 or later)",
                 subject=backend,
             )
 

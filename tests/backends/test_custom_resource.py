@@ -196,7 +196,7 @@ def test_without_a_policy_that_denies_nothing_is_made_and_no_pod(policy, binding
     cluster = Cluster(ValidatingAdmissionPolicy=policy, ValidatingAdmissionPolicyBinding=binding)
     with pytest.raises(BackendError, match=words) as raised:
         CORE.prepare_pod(a_run("a"), bare_pod(), cluster=cluster)
-    assert "kubectl apply -f config/backends/custom-resource/" in raised.value.message
+    assert "resultsfw install --backend custom-resource" in raised.value.message
     assert cluster.list(RUN_RESULTS) == []
 
 
