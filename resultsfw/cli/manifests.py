@@ -165,7 +165,7 @@ def _runs(
     """Return the runs as they are to be created, and the claims that stand for folders in them."""
     runs = [document for document in tekton if document.kind in ("TaskRun", "PipelineRun")]
     for document in [*tasks, *runs]:
-        _check(document)
+        checked(document)
     implied = None if runs else implied_run(tasks)
     runs = runs or ([implied] if implied else [])
     if not runs:
@@ -179,12 +179,13 @@ def _runs(
     runs, claims = with_bindings(runs, specs, given.bindings)
     if implied and specs[0] is not None:
         refuse_missing(runs[0], specs[0])
+    for document in [*tasks, *runs]:
+        _check(document)
     return runs, claims
 
 
 def _check(document: Document) -> None:
-    """Refuse a document that is invalid, or that nothing here could run."""
-    checked(document)
+    """Refuse a document of valid shape that a cluster would not store, or that nothing here could run."""
     refuse_as_webhook(document)
     if path := host_path_in(document.obj):
         raise document.refuse(HOST_PATH, path)

@@ -19,10 +19,12 @@ from resultsfw.cli.log_follower import LogFollower
 from resultsfw.cli.manifests import GivenInputs, Manifests, pick
 from resultsfw.cli.progress import Progress
 from resultsfw.cli.recording import RecordingManager
+from resultsfw.cli.repeated_messages import each_once
 from resultsfw.cli.rerun import rerun_command
 from resultsfw.cli.run_output import Ended, print_ended
 from resultsfw.cli.run_workspaces import parse_bindings
 from resultsfw.cli.settings import Given, Loaded, load
+from resultsfw.cli.shell_hints import hint_for, system_shell
 from resultsfw.cli.step_logs import failed_step, log_lines
 from resultsfw.cluster import PODS, Object
 from resultsfw.errors import InputError, NotFoundError
@@ -87,7 +89,7 @@ def run_files(request: RunRequest) -> int:
     errors = show.console(stderr=True)
     progress = Progress(errors, outcome_follows=_is_seen_together(request.output))
     try:
-        with _signals(), loaded.core, progress:
+        with _signals(), each_once(), loaded.core, progress:
             for line in _notes(manifests, loaded):
                 progress.note(line)
             runs = _run(manifests, loaded, progress, request, folders)
@@ -186,16 +188,17 @@ class _Collector:
         """Return a finished run with everything below it."""
         namespace, timing = run["metadata"]["namespace"], self.progress.timing_of(run)
         if run["kind"] == TASKRUNS.kind:
-            failed = None if self.request.logs else failed_step(self.engine, run)
-            collected = self.core.verdict_on(run)
+            collected, failed = self.core.verdict_on(run), failed_step(self.engine, run)
             brief = failed_for_size(run, collected)
+            log = log_lines(failed, kept=self.request.keep, brief=brief) if failed else []
             return Ended(
                 run=run,
                 timing=timing,
                 pod=self._pod(namespace, run) if self.request.keep else None,
                 collected=collected,
                 failed_step=failed.name if failed else "",
-                log=log_lines(failed, kept=self.request.keep, brief=brief) if failed else (),
+                log=() if self.request.logs else log,
+                hint=hint_for(log, system_shell()),
             )
         children = [
             self.engine.store.get(kind_of_reference(child), namespace, child["name"])

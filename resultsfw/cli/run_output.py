@@ -28,6 +28,7 @@ class Ended:
         collected: The verdict over the results of a TaskRun.
         failed_step: Name of the Step that failed a TaskRun; empty if none did, or its log was printed.
         log: Lines of that Step's log.
+        hint: What its log says of this machine; empty if nothing that is known.
     """
 
     run: Object
@@ -37,6 +38,7 @@ class Ended:
     collected: CollectionOutcome | None = None
     failed_step: str = ""
     log: Sequence[str] = ()
+    hint: str = ""
 
     @property
     def objects(self) -> Iterator[Object]:
@@ -99,6 +101,8 @@ def _print_taskrun(out: Console, ended: Ended, rerun: CommandBuilder) -> None:
         show.print_text(out, f'log of Step "{ended.failed_step}":')
         for line in ended.log:
             out.print(Text(f"    {line}", style="dim"), soft_wrap=True)
+    if ended.hint:
+        show.print_text(out, f"note: {ended.hint}", hanging=show.INDENT, style="bold")
     if not show.verdict_of(ended.run).succeeded:
         show.print_advice(out, advice_on(ended.run, ended.collected, rerun=rerun))
 

@@ -10,6 +10,7 @@ from resultsfw.cluster import Cluster, Object
 from resultsfw.local import pod_status
 from resultsfw.local.apiserver_rules import DEFAULT_GRACE, now
 from resultsfw.local.claims import ClaimFolders
+from resultsfw.local.container_paths import show_paths, with_real_paths
 from resultsfw.local.container_runtime import Runtime
 from resultsfw.local.container_stopper import ContainerStopper, all_terminated
 from resultsfw.local.pod_status import Container
@@ -132,7 +133,9 @@ class PodWorker:
             self.folder.make(self.pod, self._cluster)
         except (MountError, OSError) as error:
             for container in self.containers:
-                container.state = {"waiting": {"reason": "FailedMount", "message": str(error)}}
+                container.state = {
+                    "waiting": {"reason": "FailedMount", "message": self._shown(container, str(error))}
+                }
             return
         self._mounted = True
 
@@ -383,12 +386,17 @@ class PodWorker:
 
     def _fail_start(self, container: Container, why: str) -> None:
         """Terminate a container that cannot be started, and write the reason to its log, too."""
+        why = self._shown(container, why)
         container.start_requested = True
         log = self._log(container)
         with log.open("a", encoding="utf-8") as opened:
             opened.write(f"{why}\n")
         self._register_log(container.name, log)
         container.set_terminated(_START_ERROR, "StartError", why)
+
+    def _shown(self, container: Container, why: str) -> str:
+        """Return a message with the container's paths in place of this machine's."""
+        return show_paths(why, with_real_paths(self.folder.container_paths(container.name)))
 
     def _stop(self, container: Container) -> None:
         self._stopper.stop(container, self._grace_period)
