@@ -450,3 +450,42 @@ def test_a_backends_programming_error_ends_the_run_with_its_traceback(program, s
     assert 'backend "wrong" failed in extract: KeyError, at line 16 of' in " ".join(ran.out.split())
     frames = ran.err[ran.err.index("Traceback") :].splitlines()[1:]
     assert "plugin_wrong.py" in frames[0]  # none of those that call hooks
+
+
+def test_logs_are_followed_on_standard_error_and_a_folder_is_bound(program, write, tmp_path):
+    """The List, with the Pod, is what explain reads; a folder's content is seen, and written to, by Steps."""
+    task = """\
+        apiVersion: tekton.dev/v1
+        kind: Task
+        metadata: {name: t}
+        spec:
+          params: [{name: who}]
+          workspaces: [{name: w}]
+          results: [{name: r}]
+          steps:
+          - name: one
+            image: i
+            script: |
+              cd $(workspaces.w.path)
+              cat given
+              printf '%s\\033[31m' "$(params.who) in $(pwd -P)"
+              echo made > made
+              printf x > $(results.r.path)
+          - {name: two, image: i, onError: continue, script: "exit 3"}
+        """
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/given").write_text("given\n")
+    given = ("-p", "who=me", "-w", "name=w,folder=here", "--logs", "--keep", "--workdir", "work")
+    ran = program("run", "-f", write("t.yaml", task), *given, "-o", "json")
+    assert ran.status == 0
+    lines = ran.err.splitlines()
+    assert lines[lines.index("[t-run : one] given") :][:3] == [
+        "[t-run : one] given",
+        "[t-run : one] me in /workspace/w\\x1b[31m",
+        next(line for line in lines if line.startswith("t-run: Step one: ok")),
+    ]
+    assert (tmp_path / "here/made").read_text() == "made\n"
+    assert [item["kind"] for item in ran.items] == ["TaskRun", "Pod"]
+    explained = program("explain", "-f", write("all.json", ran.out))
+    assert explained.status == 0, explained.err
+    assert "t-run" in explained.out
