@@ -67,7 +67,7 @@ EXTENSION: Final = ProjectKind(
     shared=("ci.yml", "gitignore"),
     contents="a working extension that trims and counts results",
     try_it="example.yaml --feature-flags feature-flags.yaml",
-    guide=page("how-to/extensions"),
+    guide=page("how-to/writing-an-extension"),
 )
 
 

@@ -1,6 +1,6 @@
 """Test whether a backend or an extension keeps the contract.
 
-The contract: docs/how-to/writing-a-backend.md and docs/how-to/extensions.md.
+The contract: docs/how-to/writing-a-backend.md and docs/how-to/writing-an-extension.md.
 
 The complete test file of an author::
 

@@ -43,7 +43,7 @@ def heard(backend, run=RUN, **more):
 
 
 def test_one_observer_is_called_for_each_verdict_and_none_before_it():
-    """The table of docs/how-to/extensions.md."""
+    """The table of docs/how-to/writing-an-extension.md."""
     failed = ("failed", "r", ["TransportUnreadable"])
     away = UnavailableError("away")
     assert heard(Mine(error=away)) == [("raised", "Unavailable")]

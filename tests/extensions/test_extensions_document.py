@@ -1,4 +1,4 @@
-"""docs/how-to/extensions.md shows what works, and all the options there are."""
+"""The pages about extensions show what works, and all the options there are."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,8 @@ from resultsfw.testing import ExtensionSuite
 from resultsfw_extensions.redact import RedactConfig
 from resultsfw_extensions.signed import SignedConfig
 
-TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "extensions.md").read_text()
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+TEXT = "".join((HOW_TO / name).read_text() for name in ("extensions.md", "writing-an-extension.md"))
 
 
 def block(language):
@@ -88,7 +89,7 @@ def test_every_option_and_observer_is_there():
 
 
 def test_every_option_of_signed_is_there_with_its_default():
-    section = TEXT.split("## `signed`")[1].split("\n## ")[0]
+    section = re.split(r"\n##? ", TEXT.split("## `signed`")[1])[0]
     shown = dict(re.findall(r"^\| `([a-z-]+)` \| (.*?) \|", section, flags=re.MULTILINE))
     fields = {field.alias: field.default for field in SignedConfig.model_fields.values()}
     assert shown.keys() - {"termination-message"} == fields.keys() - {"termination-message"}
