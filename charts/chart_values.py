@@ -26,6 +26,7 @@ _OWN: Final = frozenset(
             "store-password-file",
             "tls-cert",
             "tls-key",
+            "watch-namespaces",
         ),
     )
 )
@@ -142,6 +143,12 @@ def _values(components: Mapping[str, str]) -> list[Value]:
             TEKTONS,
             {"type": "string", "pattern": _LABEL},
             "Where the ConfigMap feature-flags is.",
+        ),
+        Value(
+            "watchNamespaces",
+            [],
+            {"type": "array", "uniqueItems": True, "items": {"type": "string", "pattern": _LABEL}},
+            "Reconcile only runs in these namespaces, with Roles in place of ClusterRoles; none: all.",
         ),
         Value(
             "flags",

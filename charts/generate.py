@@ -17,6 +17,7 @@ from resultsfw.controller.manifests import BACKENDS, OPT_INS, backends_with_righ
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chart_values import schema, values_file
+from namespaced import namespaced
 
 __all__ = ["CHART", "generated_files"]
 
@@ -100,6 +101,7 @@ def _template(path: str, condition: str) -> str:
     text = _NAMED.sub(_with_prefix, text)
     for old, new in _EDITS.get(path, {}).items():
         text = _replaced(path, text, old, new)
+    text = namespaced(text, (CONFIG / path).read_text(), _ROLES)
     return f"{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n" if condition else text
 
 
@@ -121,6 +123,14 @@ def _prefixed() -> frozenset[str]:
 
 
 _PREFIXED: Final = _prefixed()
+
+_ROLES: Final = {
+    obj["metadata"]["name"]: obj["rules"]
+    for path, _ in _sources()
+    for obj in yaml.safe_load_all((CONFIG / path).read_text())
+    if obj["kind"] == "ClusterRole"
+}
+"""The rules of the ClusterRoles of the controller and of pods, by name."""
 
 
 def _replaced(path: str, text: str, old: str, new: str) -> str:
@@ -232,6 +242,10 @@ def _controller_edits() -> dict[str, str]:
             '  {{- if ne .Values.tekton.namespace "tekton-pipelines" }}',
             "  - --namespace",
             "  - {{ .Values.tekton.namespace | quote }}",
+            "  {{- end }}",
+            "  {{- with .Values.watchNamespaces }}",
+            "  - --watch-namespaces",
+            '  - {{ join "," . | quote }}',
             "  {{- end }}",
             *(f"  {line}" for line in _options(f"{values}.options")),
         ),

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from resultsfw.cluster import Object
 
-__all__ = ["FLAGS_ROLE", "limit_to"]
+__all__ = ["CLUSTER_SCOPED", "EVENTS", "FLAGS_ROLE", "limit_to"]
 
 FLAGS_ROLE: Final = "resultsfw-controller-flags"
 """Name of the ClusterRole for the ConfigMaps with the flags, which are in one namespace."""
 
-_CLUSTER_SCOPED: Final = frozenset(
+CLUSTER_SCOPED: Final = frozenset(
     {"nodes", "validatingadmissionpolicies", "validatingadmissionpolicybindings"}
 )
 """Resources of the manifests' rules that are in no namespace: no Role can grant them."""
@@ -19,7 +19,7 @@ _CLUSTER_SCOPED: Final = frozenset(
 _ALL_ACCOUNTS: Final = "system:serviceaccounts"
 """The group of all service accounts; followed by ":NAMESPACE", of those of one namespace."""
 
-_EVENTS: Final[Object] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}
+EVENTS: Final[Object] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}
 """For the Events about the flags, such as an edit that is rejected."""
 
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -55,7 +55,7 @@ def _limited(obj: Object, rules: Sequence[Object], namespaces: Sequence[str]) ->
     whole = [part for rule in rules if (part := _part(rule, cluster_scoped=True))]
     parts = [part for rule in rules if (part := _part(rule, cluster_scoped=False))]
     if obj["metadata"]["name"] == FLAGS_ROLE:
-        parts.append(_EVENTS)
+        parts.append(EVENTS)
     if whole:
         yield {**obj, "rules": whole} if obj["kind"] == "ClusterRole" else obj
     for namespace in namespaces if parts else ():
@@ -71,7 +71,7 @@ def _limited(obj: Object, rules: Sequence[Object], namespaces: Sequence[str]) ->
 
 def _part(rule: Mapping[str, Any], *, cluster_scoped: bool) -> Object:
     """Return the part of a rule for resources of namespaces, or for others; empty if it has none."""
-    resources = [name for name in rule["resources"] if (name in _CLUSTER_SCOPED) == cluster_scoped]
+    resources = [name for name in rule["resources"] if (name in CLUSTER_SCOPED) == cluster_scoped]
     return {**rule, "resources": resources} if resources else {}
 
 

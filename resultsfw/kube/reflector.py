@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from resultsfw.cluster import UNREADABLE, Kind, Object
-from resultsfw.errors import ClusterError, ForbiddenError
+from resultsfw.errors import ClusterError
 from resultsfw.kube.connection import Connection, Response
 from resultsfw.kube.list_watch import PAGE, IsForeign, list_pages, open_watch, watch_events
 from resultsfw.kube.paths import describe
@@ -77,8 +77,7 @@ class Reflector:
         wider_selector: Replaces ``label_selector`` once only this one fits an object of ours:
             an object that a request of this process returned, or that left the watch by a change of labels.
         on_change: Called for every change.
-        on_restart: Called when a watch begins again, with the cause: "ended", "cut", "gone", "fault",
-            "forbidden".
+        on_restart: Called when a watch begins again, with the cause: "ended", "cut", "gone", "fault".
         transform: Applied to an object before it is held; must leave its name, namespace, uid,
             resourceVersion and labels.
         is_foreign: Recognizes watch events of other controllers' objects; lists are decoded whole.
@@ -280,7 +279,7 @@ class Reflector:
         if not error.retryable:
             self._must_list = True
             return "fault"
-        return "forbidden" if isinstance(error, ForbiddenError) else "cut"
+        return "cut"
 
     def _list(self) -> None:
         fresh: dict[Key, CacheEntry] = {}

@@ -96,16 +96,14 @@ def check_access(
         namespaces: Where permissions are needed that name no namespace; none: in all namespaces.
     """
     for permission in permissions:
-        answer = _ask(cluster, permission, namespaces)
+        answer, what = _ask(cluster, permission, namespaces), _what(permission, namespaces)
         if isinstance(answer, ClusterError):
-            well, detail = None, f"cannot be checked: {answer.message}"
+            yield Finding(what=what, well=None, detail=f"cannot be checked: {answer.message}")
         elif answer.denied:
-            well, detail = False, answer.why_not(permission)
+            what = _what(permission, answer.denied)
+            yield Finding(what=what, well=False, detail=_why_not(permission), fix=permission.fix)
         else:
-            well, detail = True, permission.why
-        where = f" in {_listed(namespaces)}" if namespaces and not permission.namespace else ""
-        fix = "" if well is not False else permission.fix
-        yield Finding(what=f"{permission.what}{where}", well=well, detail=detail, fix=fix)
+            yield Finding(what=what, well=True, detail=permission.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,8 @@ def lacking_permissions(
     for permission in permissions:
         answer = _ask(cluster, permission, namespaces)
         if isinstance(answer, _Answer) and answer.denied:
-            sentence = f"{permission.what}: {answer.why_not(permission)}; {permission.fix}"
+            what = _what(permission, answer.denied)
+            sentence = f"{what}: {_why_not(permission)}; {permission.fix}"
             lacking.append(Lack(sentence, everywhere=len(answer.denied) == answer.asked))
     return lacking
 
@@ -148,10 +147,6 @@ class _Answer:
     asked: int
     denied: tuple[str, ...]
 
-    def why_not(self, permission: RequiredPermission) -> str:
-        where = "" if permission.namespace or "" in self.denied else f" in {_listed(self.denied)}"
-        return f"not allowed{where}, but needed {permission.why}"
-
 
 def _ask(
     cluster: AccessChecker, permission: RequiredPermission, namespaces: Collection[str]
@@ -168,6 +163,16 @@ def _ask(
     except ClusterError as error:
         return error
     return _Answer(len(places), denied)
+
+
+def _what(permission: RequiredPermission, namespaces: Collection[str]) -> str:
+    """Return a permission as RBAC names it, with the namespaces if it names none itself."""
+    named = [name for name in namespaces if name] if not permission.namespace else []
+    return f"{permission.what} in {_listed(named)}" if named else permission.what
+
+
+def _why_not(permission: RequiredPermission) -> str:
+    return f"not allowed, but needed {permission.why}"
 
 
 def _listed(namespaces: Collection[str]) -> str:

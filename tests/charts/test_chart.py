@@ -120,6 +120,18 @@ ALONE = {
         {"namespace": "ci", "options": {"sidecar-image": "s:1", "nop-image": "n"}},
         ["tekton.namespace=ci", "controller.options.sidecar-image=s:1", "controller.options.nop-image=n"],
     ),
+    "namespaces": (
+        {"watch_namespaces": ("a", "b"), "namespace": "ci", "admission_policy": True},
+        ["watchNamespaces={a,b}", "tekton.namespace=ci", "components.admissionPolicy=true"],
+    ),
+    "everything-in-a-namespace": (
+        {
+            **dict.fromkeys(OPT_INS.values(), True),
+            "backends": tuple(backends_with_rights()),
+            "watch_namespaces": ("a",),
+        },
+        ["watchNamespaces={a}", *EVERYTHING, *(f"backends.{name}=true" for name in backends_with_rights())],
+    ),
     "everything": (
         {
             **dict.fromkeys(OPT_INS.values(), True),
@@ -200,6 +212,8 @@ def test_a_release_may_have_another_namespace_and_a_prefix():
         (["controller.options.threads=0"], "threads"),
         (["backends.htttp=true"], "htttp"),
         (["namePrefix=X-"], "namePrefix"),
+        (["watchNamespaces={a,B}"], "watchNamespaces"),
+        (["controller.options.watch-namespaces=a"], "watch-namespaces"),
         (["resultsServer.options.check-runs=false"], "check-runs"),
     ],
 )

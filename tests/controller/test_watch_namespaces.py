@@ -5,10 +5,16 @@ import json
 import pytest
 from controllerharness import NAMESPACE, condition, taskrun
 
+from resultsfw.cluster import CONFIG_MAPS, PODS
+from resultsfw.controller.cluster_checks import check_namespace
 from resultsfw.controller.namespace_watches import NamespaceWatches
 from resultsfw.controller.namespaces import parse_namespaces
-from resultsfw.errors import InputError
+from resultsfw.controller.permissions import controller_permissions, missing_for_plugins, usable_settings
+from resultsfw.core import ResultsManager
+from resultsfw.errors import ForbiddenError, InputError, NotFoundError
+from resultsfw.operations.access import check_access, lacking_permissions
 from resultsfw.tekton.api.kinds import TASKRUNS
+from resultsfw.tekton.taskrun.settings import settings_of
 
 ALL = {"*"}
 FLAGS = {"configmaps", "leases", "events"}
@@ -48,7 +54,8 @@ def test_two_controllers_reconcile_their_namespaces_alone_and_one_that_refuses_d
     assert process.page("/readyz") == (200, "leader\n")
     first.wait_for("is not watched: its runs wait")
     assert reason(harness, "closed", "after") is None
-    assert any("not allowed in closed, but needed to watch TaskRuns" in line for line in first.lines)
+    missing = "get taskruns.tekton.dev in closed: not allowed, but needed to watch TaskRuns"
+    assert any(missing in line for line in first.lines)
 
     # Flags are changed although one namespace grants nothing; then it grants what is needed.
     harness.flags(results_from="sidecar-logs")
@@ -72,11 +79,10 @@ class Group:
         del namespace
 
 
-def test_a_namespace_that_is_refused_is_waited_for_only_if_no_other_is_synced():
+def test_a_namespace_that_cannot_be_listed_is_waited_for_only_if_no_other_is_synced():
     watches = NamespaceWatches(("a", "b"))
     watches.on_restart("a", "fault")
-    watches.on_restart("b", "cut")  # is retried: no reason to go on without
-    watches.on_restart("b", "forbidden")
+    watches.on_restart("b", "cut")
     assert watches.missing() == 2
     watches.start([Group()])
     watches.wait()
@@ -98,3 +104,58 @@ def test_what_is_no_namespace_is_refused(text):
     with pytest.raises(InputError) as caught:
         parse_namespaces(text)
     assert caught.value.subject == "--watch-namespaces"
+
+
+class Rights:
+    """Answers access reviews; grants everything in the namespaces of a set, or with "" in all."""
+
+    def __init__(self, *granted):
+        self.granted = granted
+        self.asked = []
+
+    def can(self, verb, kind, namespace, subresource="", /, *, name=""):
+        self.asked.append((verb, kind.plural, subresource, namespace, name))
+        return namespace in self.granted
+
+
+def test_permissions_are_asked_for_in_each_namespace_and_a_missing_one_names_those_that_lack_it():
+    needs = [need for need in controller_permissions("flags", None) if need.kind in (PODS, CONFIG_MAPS)]
+    rights = Rights("a", "flags")
+    findings = list(check_access(rights, needs, ("a", "b")))
+    assert {namespace for *_, namespace, _ in rights.asked} == {"a", "b", "flags"}
+    assert "" not in {namespace for *_, namespace, _ in rights.asked}
+    lacking = {finding.what for finding in findings if finding.well is False}
+    assert "get pods in b" in lacking
+    assert all(what.endswith(" in b") for what in lacking)
+    everywhere = [lack.everywhere for lack in lacking_permissions(rights, needs, ("a", "b"))]
+    assert set(everywhere) == {False}
+    assert {lack.everywhere for lack in lacking_permissions(Rights("flags"), needs, ("a", "b"))} == {True}
+
+
+def test_a_namespace_that_does_not_grant_a_backends_permission_keeps_no_flags_from_the_others(caplog):
+    core = ResultsManager.from_flags({"results-from": "sidecar-logs"})
+    assert missing_for_plugins(Rights("a"), core, ("a", "b")) == []
+    assert "get pods/log in b" in caplog.text
+    (line,) = missing_for_plugins(Rights(), core, ("a", "b"))
+    assert line.startswith("get pods/log in a, b: not allowed")
+    settings = settings_of({"coschedule": "workspaces"}, {})
+    assert usable_settings(Rights("a"), settings, ("a", "b"))[0] == settings
+    assert usable_settings(Rights(), settings, ("a", "b"))[0] != settings
+
+
+@pytest.mark.parametrize(
+    ("names", "well", "words"),
+    [(["a"], True, "exists"), ([], False, "not found"), (None, None, "cannot be read")],
+)
+def test_doctor_says_of_each_namespace_whether_it_exists(names, well, words):
+    class Cluster:
+        def get(self, kind, namespace, name):
+            assert (kind.kind, namespace) == ("Namespace", "")
+            if names is None:
+                raise ForbiddenError("no", subject=name)
+            if name not in names:
+                raise NotFoundError("no", subject=name)
+            return {}
+
+    finding = check_namespace(Cluster(), "a")
+    assert (finding.well, words in finding.detail) == (well, True)

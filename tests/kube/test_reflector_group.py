@@ -41,7 +41,7 @@ def test_each_namespace_is_watched_by_itself_and_others_are_read_from_the_server
     cached.patch(PODS, "c", "p", {"spec": {"in": "d"}})
     group.mark_stale("c", "p")
     group.retransform("c", ["p"])
-    told.wait(lambda: "b: forbidden" in told.restarts)
+    told.wait(lambda: "b: cut" in told.restarts)
     assert not group.holds("b", "p")
     assert all("/namespaces/" in asked.path for asked in server.asked)
 
