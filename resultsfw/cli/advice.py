@@ -25,6 +25,8 @@ CommandBuilder = Callable[[Mapping[str, str]], str]
 """Returns the command that repeats a run on this machine with other feature flags."""
 
 MESSAGES: Final = "termination-message"
+MESSAGE_TOO_LONG: Final = "Termination message is above max allowed size"
+"""What Tekton's entrypoint logs when it drops the results of a Step (pkg/termination/write.go)."""
 LOGS: Final = "sidecar-logs"
 STORE: Final = "object-store"
 

@@ -130,10 +130,8 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
             return "the run has not finished, and no results were read yet"
         case End.REFUSED:
             return _refused(trace.problem, carried)
-        case End.LOST if trace.problem is None:
-            return f"lost: it {carried}, and the controller did not write it into the status"
         case End.LOST:
-            return f"lost: {message}"
+            return f"lost{_lost(trace, carried)}"
         case End.UNKNOWN if judged.offline.collected is None:
             return (
                 "it is not in the status; if the run's message does not name it, nothing that can be read "
@@ -147,6 +145,18 @@ def _what_happened(judged: Judged, trace: ResultTrace) -> str:
         case _:
             above = message in show.verdict_of(judged.offline.taskrun).message
             return f"lost, or never written: nothing tells which; {'see above' if above else message}"
+
+
+def _lost(trace: ResultTrace, carried: str) -> str:
+    """Return how a result was lost, as the end of a sentence."""
+    if trace.problem is not None:
+        return f": {trace.problem.message}"
+    if trace.dropped_by:
+        return (
+            f', if a Step wrote it: the log of Step "{trace.dropped_by}" says that its entrypoint '
+            f"(Tekton's) dropped its results, as they are too large for a termination message"
+        )
+    return f": it {carried}, and the controller did not write it into the status"
 
 
 def _carried(judged: Judged, trace: ResultTrace) -> str:

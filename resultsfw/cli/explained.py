@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from resultsfw.cli import show
-from resultsfw.cli.advice import MESSAGES, Advice, advice_for, larger
+from resultsfw.cli.advice import MESSAGE_TOO_LONG, MESSAGES, Advice, advice_for, larger
 from resultsfw.cli.inputs import Document
 from resultsfw.cli.judged import Judged, judge
 from resultsfw.cli.run_names import RunName
@@ -145,6 +145,8 @@ def advice_on_trace(judged: Judged, trace: ResultTrace) -> list[Advice]:
     stamp = judged.offline.stamp
     if stamp is None or trace.end in (End.ARRIVED, End.PENDING):
         return []
+    if trace.dropped_by:
+        return [larger(MESSAGES, 0)]
     if trace.problem is None:
         return _advice_on_dropped(trace) if trace.end is End.UNKNOWN else []
     return advice_for(trace.problem, stamp.backend)
@@ -158,8 +160,7 @@ def _advice_on_dropped(trace: ResultTrace) -> list[Advice]:
     hint = larger(MESSAGES, 0)
     return [
         Advice(
-            f'read the end of the log of Step "{step}"; if it says "Termination message is above max allowed '
-            f'size", {hint.what}',
+            f'read the end of the log of Step "{step}"; if it says "{MESSAGE_TOO_LONG}", {hint.what}',
             hint.commands,
         )
     ]

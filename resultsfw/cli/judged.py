@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from resultsfw.cli.advice import MESSAGE_TOO_LONG, MESSAGES
 from resultsfw.cli.inputs import Document
 from resultsfw.cli.known_fields import known_part
 from resultsfw.cli.manifests import checked
@@ -19,13 +20,14 @@ from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.models import TaskRun
 from resultsfw.tekton.api.task_models import TaskSpec
 from resultsfw.tekton.api.times import parse_time
+from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.foreign_pods import TEKTON_WIRE, infer_stamp
 from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
 from resultsfw.tekton.taskrun.stamps import recorded_stamp
-from resultsfw.types import ProblemCode, Stamp
+from resultsfw.types import ProblemCode, Run, Stamp
 
-__all__ = ["Judged", "is_stamped", "judge", "judge_again"]
+__all__ = ["Judged", "exit_codes", "is_stamped", "judge", "judge_again", "may_be_dropped"]
 
 _TIMES: Final = frozenset(
     {"creationTimestamp", "startTime", "startedAt", "finishedAt", "lastTransitionTime", "completionTime"}
@@ -41,12 +43,14 @@ class Judged:
         pod: The Pod as read; ``None`` if there was none, or it cannot be read.
         core: The core with the flags in effect.
         note: Why the verdict over the results is not known, as a sentence; "" if it is.
+        dropped_by: Steps whose log says that Tekton's entrypoint dropped their results.
     """
 
     offline: Offline
     pod: Object | None
     core: ResultsManager
     note: str = ""
+    dropped_by: frozenset[str] = frozenset()
 
 
 def judge(taskrun: Document, source: Source, core: ResultsManager) -> Judged:
@@ -85,7 +89,12 @@ def judge(taskrun: Document, source: Source, core: ResultsManager) -> Judged:
     again = _computed(taskrun, answer, source, core)
     if (why := _difference(known, again, ours=is_stamped(answer.document.obj))) is not None:
         return Judged(offline=known, pod=answer.pod, core=core, note=why)
-    return Judged(offline=replace(again, taskrun=whole), pod=answer.pod, core=core)
+    return Judged(
+        offline=replace(again, taskrun=whole),
+        pod=answer.pod,
+        core=core,
+        dropped_by=_dropped_by(again, answer.document.obj, source),
+    )
 
 
 def judge_again(taskrun: Document, source: Source, core: ResultsManager) -> Judged:
@@ -103,6 +112,40 @@ def judge_again(taskrun: Document, source: Source, core: ResultsManager) -> Judg
 def is_stamped(pod: Object) -> bool:
     """Return whether our controller created the pod."""
     return STAMP_ANNOTATION in (pod.get("metadata", {}).get("annotations") or {})
+
+
+def exit_codes(pod: Object, run: Run) -> dict[str, int]:
+    """Return the exit codes of the Steps that failed, by Step."""
+    known = main_statuses(pod)
+    codes = {}
+    for step in run.steps:
+        terminated = known.get(step.container, {}).get("state", {}).get("terminated", {})
+        if terminated.get("exitCode"):
+            codes[step.name] = int(terminated["exitCode"])
+    return codes
+
+
+def may_be_dropped(offline: Offline, pod: Object | None, code: int | None) -> bool:
+    """Return whether Tekton's entrypoint may have dropped the results of a Step that ended with this code.
+
+    If they are too large for a message, it writes no message, logs that in the Step's log only, and exits
+    with code 1, as the Step itself may have done (cmd/entrypoint/main.go).
+    """
+    by_message = offline.stamp is not None and offline.stamp.backend == MESSAGES
+    return by_message and not is_stamped(pod or {}) and code == 1
+
+
+def _dropped_by(offline: Offline, pod: Object, source: Source) -> frozenset[str]:
+    """Return the Steps whose log ends with what Tekton's entrypoint prints when it drops results."""
+    if offline.run is None:
+        return frozenset()
+    codes = exit_codes(pod, offline.run)
+    return frozenset(
+        step.name
+        for step in offline.run.steps
+        if may_be_dropped(offline, pod, codes.get(step.name))
+        and MESSAGE_TOO_LONG in source.log_end(pod, step.container)
+    )
 
 
 def _known_part(taskrun: Document) -> Document:

@@ -26,6 +26,8 @@ __all__ = ["LiveSource"]
 _PIPELINERUN_LABEL: Final = "tekton.dev/pipelineRun"
 """By this, Tekton and this controller find the TaskRuns and Pods of a PipelineRun."""
 _LABEL_LENGTH: Final = 63
+_END_LINES: Final = 10
+_END_BYTES: Final = 65_536
 _NEAR_PAGES: Final = 5
 """Pages of a list in which a similar name is searched."""
 
@@ -103,6 +105,17 @@ class LiveSource:
         except ForbiddenError as error:
             return PodAnswer(None, f'its Pod "{name}" cannot be read: {error.message}')
         return PodAnswer(checked_pod(_document(pod)))
+
+    def log_end(self, pod: Object, container: str) -> str:
+        """See `Source.log_end`."""
+        metadata = pod["metadata"]
+        try:
+            pieces = self.kube.read_log(
+                metadata["namespace"], metadata["name"], container, limit=_END_BYTES, tail_lines=_END_LINES
+            )
+            return b"".join(pieces).decode("utf-8", "replace")
+        except ClusterError:
+            return ""  # what it would say is not known
 
     def writable(self) -> Cluster | None:
         """See `Source.writable`."""

@@ -114,6 +114,10 @@ class SavedSource:
             f"kubectl get pod{where} {expected} -o yaml > FILE, and add -f FILE",
         )
 
+    def log_end(self, pod: Object, container: str) -> str:  # noqa: ARG002 - the protocol's
+        """See `Source.log_end`: a saved log may be a pipe, and is read once, by the backend."""
+        return ""
+
     def writable(self) -> Cluster | None:
         """See `Source.writable`."""
         return None

@@ -80,6 +80,10 @@ class Source(Protocol):
         """Return the Pod of a TaskRun's last attempt."""
         ...
 
+    def log_end(self, pod: Object, container: str) -> str:
+        """Return the last lines of a container's log; "" if they cannot be read."""
+        ...
+
     def writable(self) -> Cluster | None:
         """Return the cluster with every right of the user, for a backend that reads a value by a Pod.
 

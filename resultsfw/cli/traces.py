@@ -6,11 +6,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from resultsfw.cli.advice import MESSAGES
-from resultsfw.cli.judged import Judged, is_stamped
+from resultsfw.cli.judged import Judged, exit_codes, may_be_dropped
 from resultsfw.cli.show import size_of
 from resultsfw.cluster import Object
 from resultsfw.messages import CONTAINER_MESSAGE_BYTES, POD_MESSAGE_BYTES, message_budget
-from resultsfw.tekton.podstatus.pod_state import main_statuses
 from resultsfw.types import CollectionOutcome, Problem, ProblemCode, ResultSpec, Run, Stamp, Step
 
 __all__ = ["RUN_LIMITS", "Budget", "End", "ResultTrace", "budget_of", "is_of_all_signatures", "trace_results"]
@@ -64,6 +63,7 @@ class ResultTrace:
         limit: Bytes that were allowed, where a limit decided.
         problem: Why it did not arrive; ``None`` if it did, or if its absence is no problem.
         failed: Exit codes of those writers that failed, by Step.
+        dropped_by: The writer whose log says that Tekton's entrypoint dropped its results; "" if none does.
     """
 
     name: str
@@ -78,6 +78,7 @@ class ResultTrace:
     limit: int | None = None
     problem: Problem | None = None
     failed: Mapping[str, int]
+    dropped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +129,8 @@ class _Tracer:
         self._is_known = offline.collected is not None
         self._collected = offline.collected or CollectionOutcome()
         self._arrived = dict(_arrived(offline.taskrun))
-        self._stamp = offline.stamp
-        self._ours = is_stamped(judged.pod or {})
-        self._codes = _exit_codes(judged.pod or {}, run)
+        self._judged = judged
+        self._codes = exit_codes(judged.pod or {}, run)
 
     def trace(self, declared: ResultSpec, step: Step | None) -> ResultTrace:
         """Trace one declared result; ``step`` is the Step whose own result it is."""
@@ -142,6 +142,8 @@ class _Tracer:
         size, limit = (problem.size, problem.limit) if problem else (None, None)
         if end is End.ARRIVED:
             size = self._size(declared.name, step)
+        untraced = end is End.LOST and problem is None and not self._is_known_result(declared.name, step)
+        dropper = next((step for step in writers if step in self._judged.dropped_by), "") if untraced else ""
         record = f"step-{writer}.{name}" if writer else name
         folder = f"/tekton/steps/step-{writer}/results" if writer else "/tekton/results"
         transports = [carrier for carrier in self._collected.transports if record in carrier.results]
@@ -157,6 +159,7 @@ class _Tracer:
             size=size,
             limit=limit,
             problem=problem,
+            dropped_by=dropper,
             failed={writer: self._codes[writer] for writer in writers if self._codes.get(writer)},
         )
 
@@ -201,16 +204,15 @@ class _Tracer:
         loss = next((problem for problem in problems if problem.code in _LOSSES), None)
         if loss is not None:
             return End.UNKNOWN, loss
-        return (End.UNKNOWN if self._may_be_dropped(writers) else End.ABSENT), None
+        return self._end_without_trace(writers), None
 
-    def _may_be_dropped(self, writers: Collection[str]) -> bool:
-        """Return whether Tekton's entrypoint may have dropped the results of a Step.
-
-        If they are too large for a message, it writes no message, logs that in the Step's log only, and
-        exits with code 1, as the Step itself may have done (cmd/entrypoint/main.go).
-        """
-        by_message = self._stamp is not None and self._stamp.backend == MESSAGES
-        return by_message and not self._ours and any(self._codes.get(step) == 1 for step in writers)
+    def _end_without_trace(self, writers: Collection[str]) -> End:
+        """Return the end of a result about which nothing that was read says anything."""
+        offline, pod = self._judged.offline, self._judged.pod
+        if self._judged.dropped_by & set(writers):
+            return End.LOST
+        dropped = any(may_be_dropped(offline, pod, self._codes.get(step)) for step in writers)
+        return End.UNKNOWN if dropped else End.ABSENT
 
     def _was_carried(self, origin: tuple[str | None, str]) -> bool:
         record = f"step-{origin[0]}.{origin[1]}" if origin[0] else origin[1]
@@ -241,14 +243,3 @@ def _arrived(taskrun: Mapping[str, Any]) -> Iterator[tuple[tuple[str | None, str
     for step in status.get("steps") or ():
         for result in step.get("results") or ():
             yield (step["name"], result["name"]), result["value"]
-
-
-def _exit_codes(pod: Object, run: Run) -> dict[str, int]:
-    """Return the exit codes of the Steps that failed, by Step."""
-    known = main_statuses(pod)
-    codes = {}
-    for step in run.steps:
-        terminated = known.get(step.container, {}).get("state", {}).get("terminated", {})
-        if terminated.get("exitCode"):
-            codes[step.name] = int(terminated["exitCode"])
-    return codes

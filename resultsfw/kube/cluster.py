@@ -169,8 +169,12 @@ class KubeCluster:
             options["preconditions"] = {"uid": uid}
         self._json("DELETE", object_path(kind, namespace, name), describe(kind, namespace, name), options)
 
-    def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
+    def read_log(
+        self, namespace: str, pod: str, container: str, *, limit: int, tail_lines: int | None = None
+    ) -> Iterator[bytes]:
         """Yield the log of a container from its beginning, byte for byte. See `Cluster.read_log`.
+
+        With ``tail_lines``, only its last lines are yielded.
 
         A kubelet that cannot find or read the log answers with HTTP 200 and puts its error message where the
         log would begin or go on ("unable to retrieve container logs for ..."), without a line break. It is
@@ -179,7 +183,10 @@ class KubeCluster:
         if limit <= 0:
             return
         subject = f"{describe(PODS, namespace, pod)}, container {container}"
-        response = self._open_log(namespace, pod, container, limit, subject)
+        query: dict[str, Any] = {"container": container, "limitBytes": limit, "follow": "false"}
+        if tail_lines is not None:
+            query["tailLines"] = tail_lines
+        response = self._open_log(namespace, pod, query, subject)
         left = limit
         try:
             for piece in response.stream(_PIECE, decode_content=False):
@@ -284,8 +291,7 @@ class KubeCluster:
             drop_managed_fields(answer)  # reconcilers go on with the answer to a write
         return _require_object(answer, subject)
 
-    def _open_log(self, namespace: str, pod: str, container: str, limit: int, subject: str) -> Response:
-        query = {"container": container, "limitBytes": limit, "follow": "false"}
+    def _open_log(self, namespace: str, pod: str, query: dict[str, Any], subject: str) -> Response:
         try:
             return self.connection.open(
                 "GET",

@@ -7,12 +7,30 @@ import captures
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from kubeserver import Server, kubeconfig_for
 from signing_harness import RUN, authority
 from verdict_harness import signed
 
+from resultsfw.cli.announcing import AnnouncingCluster
+from resultsfw.cli.inputs import Document, without_nulls
+from resultsfw.cli.list_runs import row_of
+from resultsfw.cli.read_only import ReadOnlyCluster
+from resultsfw.cluster import PODS, Cluster
+from resultsfw.errors import ClusterError
+
 SIDECAR = "sidecar-tekton-log-results"
 TEKTON = {"apiVersion": "tekton.dev/v1"}
+FIELDS = st.sampled_from(
+    ["conditions", "results", "steps", "taskSpec", "name", "value", "type", "provenance"]
+)
+LEAVES = st.none() | st.integers() | st.text(max_size=8)
+STATUSES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @pytest.fixture
@@ -109,6 +127,20 @@ def test_what_tekton_lost_in_a_run_that_succeeded_is_explained(cli, captured):
     assert "set results-from: sidecar-logs" in words(ran)
     assert 'lost: it arrived in the termination message of container "step-one"' in words(ran)
     assert "and the controller did not write it into the status" in words(ran)
+
+
+def test_the_log_of_a_step_says_that_its_results_were_dropped(cli, server, captured):
+    captured("tm-overflow-entrypoint")
+    assert "big (string): unknown" in words(cli("explain", "tm-overflow-entrypoint"))
+    said = b"2026/01/01 Termination message is above max allowed size 4096, caused by large task result.\n"
+    server.state.logs["tm-overflow-entrypoint-pod"] = said
+    ran = cli("explain", "tm-overflow-entrypoint")
+    assert (ran.status, "big (string): lost" in words(ran)) == (1, True)
+    assert "says that its entrypoint (Tekton's) dropped its results" in words(ran)
+    assert "what to do: set results-from: sidecar-logs" in words(ran)
+    assert server.asked[-1].query["tailLines"] == "10"
+    server.plan(refuse(403), times=9, path="/log")
+    assert "big (string): unknown" in words(cli("explain", "tm-overflow-entrypoint"))
 
 
 def test_a_log_that_may_not_be_read_says_which_right_is_missing(cli, server, captured):
@@ -369,3 +401,39 @@ def test_fields_that_a_newer_tekton_has_are_no_obstacle(cli, server, captured):
 def test_a_value_is_printed_for_json_too(cli, server):
     taskrun(server, values=(["a", "b"],))
     assert json.loads(cli("value", "build", "digest").out) == ["a", "b"]
+
+
+@given(status=STATUSES)
+def test_no_status_keeps_a_run_from_being_listed(status):
+    obj = {**TEKTON, "kind": "TaskRun", "metadata": {"name": "x"}, "status": status}
+    row = row_of(Document("TaskRun x", 0, without_nulls(obj), ""))
+    assert (row.name, row.kind) == ("x", "TaskRun")
+
+
+class Recorder(Cluster):
+    """Answers everything, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def create(self, kind, obj):
+        self.asked.append(kind.kind)
+        return obj
+
+
+def test_a_cluster_that_is_only_read_refuses_every_change():
+    reader = ReadOnlyCluster(Recorder())
+    for change in (
+        lambda: reader.create(PODS, {"metadata": {"name": "x"}}),
+        lambda: reader.patch(PODS, "n", "x", {}),
+        lambda: reader.delete(PODS, "n", "x"),
+    ):
+        with pytest.raises(ClusterError, match="changes nothing on a cluster"):
+            change()
+
+
+def test_what_is_created_to_read_a_value_is_announced():
+    notes, recorder = [], Recorder()
+    cluster = AnnouncingCluster(recorder, notes.append)
+    cluster.create(PODS, {"metadata": {"generateName": "reader-", "namespace": "n"}})
+    assert (recorder.asked, notes) == (["Pod"], ["creating Pod n/reader-... to read the value"])
