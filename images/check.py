@@ -100,7 +100,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
         ),
     ),
     "controller": Expected(
-        140,
+        160,
         (
             Start(("controller", "--help"), 0, "Usage"),
             Start(("backends",), 0, "object-store"),
@@ -108,7 +108,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
         ),
     ),
     "results-server": Expected(
-        125,
+        130,
         (
             Start(("results-server", "--help"), 0, "Usage"),
             Start(
@@ -225,6 +225,9 @@ mount --bind "$ROOT" "$ROOT"
 mount -o remount,ro,bind "$ROOT"
 mount -t proc proc "$ROOT/proc"
 mount -t tmpfs -o mode=1777 tmpfs "$ROOT/tmp"
+mount -t tmpfs tmpfs "$ROOT/dev"
+: >"$ROOT/dev/null"
+mount --bind /dev/null "$ROOT/dev/null"
 : >"$ROOT/tmp/message"
 chmod 0666 "$ROOT/tmp/message"
 set +e
@@ -272,7 +275,7 @@ def check(file: Path) -> list[str]:
         root.mkdir(mode=0o755)
         Path(folder).chmod(0o755)
         image.unpack(root)
-        for mount in ("proc", "tmp"):
+        for mount in ("dev", "proc", "tmp"):
             (root / mount).mkdir(exist_ok=True)
         found += filter(None, (start(root, image.config, wanted) for wanted in expected.starts))
     return found

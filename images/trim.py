@@ -19,19 +19,22 @@ UNUSED = (
 )
 """Each of these exists in a folder that has its package: otherwise the package has changed."""
 
-FOR_ASYNCIO = (
-    "aiohappyeyeballs",
-    "aiohttp",
-    "aiohttp_retry",
-    "aiosignal",
-    "attr",
-    "attrs",
-    "frozenlist",
-    "multidict",
-    "propcache",
-    "yarl",
-)
-"""Distributions that the client's copy for asyncio needs, and nothing else in an image."""
+UNUSED_WITH = {
+    "kubernetes": (  # for its copy for asyncio
+        "aiohappyeyeballs",
+        "aiohttp",
+        "aiohttp_retry",
+        "aiosignal",
+        "attr",
+        "attrs",
+        "frozenlist",
+        "multidict",
+        "propcache",
+        "yarl",
+    ),
+    "rich": ("markdown_it", "markdown_it_py", "mdurl", "pygments"),  # for Markdown and source code in colours
+}
+"""Packages that a package needs for what is not used of it, and nothing else in an image needs."""
 
 SOURCES = ("*.pyi", "*.pyx", "*.pxd", "*.c", "*.h")
 """Read by compilers and type checkers only."""
@@ -41,7 +44,7 @@ RECORDS = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 
 def trim(folder: Path) -> list[str]:
-    """Remove what is not used; returns the patterns of `UNUSED` that match nothing although they should."""
+    """Remove what is not used; returns the patterns, and packages, that should be there and are not."""
     stale = []
     for pattern in UNUSED:
         package = folder / pattern.partition("/")[0]
@@ -50,8 +53,8 @@ def trim(folder: Path) -> list[str]:
             stale.append(pattern)
         for path in matching:
             _remove(path)
-    if (folder / "kubernetes").exists():
-        for name in FOR_ASYNCIO:
+    for package, others in UNUSED_WITH.items():
+        for name in others if (folder / package).exists() else ():
             found = [path for path in (folder / name, *folder.glob(f"{name}-*.dist-info")) if path.exists()]
             stale += [] if found else [name]
             for path in found:
