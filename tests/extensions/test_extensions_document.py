@@ -18,6 +18,7 @@ from resultsfw import (
 )
 from resultsfw.errors import FlagError
 from resultsfw.extensions import OBSERVERS
+from resultsfw.images import NO_REGISTRY
 from resultsfw.testing import ExtensionSuite
 from resultsfw_extensions.redact import RedactConfig
 from resultsfw_extensions.signed import SignedConfig
@@ -95,6 +96,7 @@ def test_every_option_of_signed_is_there_with_its_default():
     assert shown.keys() - {"termination-message"} == fields.keys() - {"termination-message"}
     for name, default in fields.items():
         usual = str(default).lower() if isinstance(default, bool) else str(default)
+        usual = usual.replace(NO_REGISTRY, "REGISTRY")
         assert f"| `{name}` | " + (f"`{usual}` |" if default not in ("", None) else "") in section
     example = yaml.safe_load(re.search(r"```\n(  extensions: signed.*?)```", section, flags=re.DOTALL)[1])
     config = SignedConfig.model_validate(yaml.safe_load(example["config.signed"]))
