@@ -93,7 +93,7 @@ def main() -> int:
         "--base", action="append", default=[], metavar="ARG=IMAGE", help="instead of bases.json"
     )
     parser.add_argument("--release", action="store_true", help="refuse base images without a digest")
-    parser.add_argument("--no-check", action="store_true", help="do not check the images, which needs root")
+    parser.add_argument("--no-check", action="store_true", help="do not check the images")
     options, further = parser.parse_known_args()
     if unknown := sorted(set(options.names) - check.EXPECTED.keys()):
         parser.error(f"no image is named {', '.join(unknown)}")

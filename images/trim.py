@@ -53,8 +53,8 @@ def trim(folder: Path) -> list[str]:
             stale.append(pattern)
         for path in matching:
             _remove(path)
-    for package, others in UNUSED_WITH.items():
-        for name in others if (folder / package).exists() else ():
+    for needing, others in UNUSED_WITH.items():
+        for name in others if (folder / needing).exists() else ():
             found = [path for path in (folder / name, *folder.glob(f"{name}-*.dist-info")) if path.exists()]
             stale += [] if found else [name]
             for path in found:
