@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from resultsfw.cli import terminal
 from resultsfw.cli.advice import Advice, without_hints
+from resultsfw.cli.tables import INDENT, columns
 from resultsfw.cluster import Object
 from resultsfw.documents import means_itself
 from resultsfw.errors import CorruptError
@@ -25,6 +26,7 @@ from resultsfw.status import ALL_DONE, VERIFIED
 from resultsfw.types import CollectionOutcome, Reference
 
 __all__ = [
+    "INDENT",
     "VERIFICATION_WORDS",
     "Verdict",
     "as_json",
@@ -46,8 +48,6 @@ __all__ = [
 
 WIDTH: Final = 100
 """Greatest width of the output in columns, and the width where no terminal says its own."""
-
-INDENT: Final = "  "
 
 VERIFICATION_WORDS: Final = {"True": "verified", "False": "not verified", "Unknown": "not verified yet"}
 """The status of a `Verification`, in words."""
@@ -294,32 +294,6 @@ def print_advice(out: Console, advice: Sequence[Advice]) -> None:
 def counted(number: int, what: str) -> str:
     """Return a number with its noun: ``1 byte``, ``2 bytes``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def columns(
-    width: int, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[int] = ()
-) -> Iterator[Text]:
-    """Yield the lines of a table; only the last column is wrapped to the width.
-
-    Args:
-        width: Width of all columns together, with the indent.
-        head: Names of the columns.
-        rows: Texts of the cells, without control characters.
-        right: Indexes of the columns that are aligned to the right.
-    """
-    widths = [max(map(cell_len, column)) for column in zip(head, *rows, strict=True)]
-    last_width = max(width - sum(widths[:-1]) - len(INDENT) * len(widths), 16)
-    hanging = " " * (sum(widths[:-1]) + len(INDENT) * len(widths))
-    for index, row in enumerate([head, *rows]):
-        cells = [
-            cell.rjust(size) if place in right else set_cell_size(cell, size)
-            for place, (cell, size) in enumerate(zip(row[:-1], widths, strict=False))
-        ]
-        last = [row[-1]]
-        if cell_len(row[-1]) > last_width:
-            last = textwrap.wrap(row[-1], last_width, break_long_words=False, break_on_hyphens=False)
-        line = INDENT + INDENT.join([*cells, f"\n{hanging}".join(last)])
-        yield Text(line.rstrip(), style="dim" if index == 0 else "")
 
 
 @dataclass(frozen=True, slots=True)
