@@ -47,7 +47,7 @@ _COMPONENTS: Final = {
     "disruptionBudget": "Keep a ready replica while nodes are drained; blocks the drain of a single node.",
     "networkPolicies": "Limit what the project's pods send and receive.",
     "admissionPolicy": "Refuse runs when they are applied that the controller would refuse later.",
-    "monitoring": "Alerts and ServiceMonitors, for the Prometheus operator.",
+    "monitoring": "Alerts, monitors and a dashboard, for the Prometheus operator.",
     "runChecks": "Let the results server get TaskRuns, for its option check-runs.",
     "signingIdentities": "ClusterSPIFFEIDs, for SPIRE's controller manager.",
 }

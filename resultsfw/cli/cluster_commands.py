@@ -156,7 +156,9 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     help="Namespace of the controller itself; another than the default must exist.",
 )
 @click.option("--network-policies", is_flag=True, help="Limit what the project's pods may send and receive.")
-@click.option("--monitoring", is_flag=True, help="Install a ServiceMonitor and alerts (Prometheus operator).")
+@click.option(
+    "--monitoring", is_flag=True, help="Install monitors, alerts and a dashboard (Prometheus operator)."
+)
 @click.option(
     "--wait",
     type=click.FloatRange(0),

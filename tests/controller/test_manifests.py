@@ -12,7 +12,6 @@ import yaml
 from resultsfw import images
 from resultsfw.controller import permissions
 from resultsfw.controller.manifests import Choices, backends_with_rights, flags_patch, kind_of, load, plan_of
-from resultsfw.controller.metrics import Metrics
 from resultsfw.core import ResultsManager
 from resultsfw.errors import InputError
 from resultsfw.tekton.taskrun.settings import settings_of
@@ -473,21 +472,6 @@ def test_a_registry_that_cannot_be_is_refused(registry):
         plan_of(Choices(image_registry=registry))
 
 
-def test_alerts_use_existing_metrics_and_labels():
-    names = {
-        sample
-        for family in Metrics(["sidecar-logs"]).registry.collect()
-        for sample in (family.name, f"{family.name}_total")
-    }
-    (rule,) = of_kind(load("monitoring"), "PrometheusRule")
-    rules = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
-    assert rules
-    for alert in rules:
-        asked = set(re.findall(r"resultsfw_[a-z_]+", alert["expr"]))
-        assert asked
-        assert asked <= names
-
-
 def test_the_servicemonitor_scrapes_the_port_of_the_process():
     (monitor,) = of_kind(load("monitoring"), "ServiceMonitor")
     (service,) = of_kind(load(""), "Service")
@@ -499,6 +483,15 @@ def test_the_servicemonitor_scrapes_the_port_of_the_process():
     assert monitor["spec"]["endpoints"][0]["port"] == port["name"]
     (own,) = deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
     assert port["targetPort"] == own["name"]
+
+
+def test_the_podmonitor_scrapes_the_status_port_of_the_results_server():
+    (monitor,) = of_kind(load("monitoring"), "PodMonitor")
+    (deployment,) = of_kind(load("backends/http"), "Deployment")
+    template = deployment["spec"]["template"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
 
 
 # What an operator chooses.
