@@ -59,8 +59,15 @@ _VALUES: Final = {
 
 
 def generated_files() -> dict[str, str]:
-    """Return the text of each generated file of the chart, by its path below the chart's folder."""
-    files = {f"templates/{path}": _template(path, condition) for path, condition in _sources()}
+    """Return the text of each generated file of the chart, by its path below the chart's folder.
+
+    Raises:
+        ValueError: A manifest is not as the edits expect it.
+    """
+    sources = _sources()
+    if unused := _EDITS.keys() - {path for path, _ in sources}:
+        raise ValueError(f"edits of files that config/ does not have: {', '.join(sorted(unused))}")
+    files = {f"templates/{path}": _template(path, condition) for path, condition in sources}
     return {**files, "values.yaml": values_file(COMPONENTS), "values.schema.json": schema(COMPONENTS)}
 
 

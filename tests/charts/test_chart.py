@@ -65,9 +65,12 @@ def test_the_schema_knows_the_commands_options_but_those_that_the_chart_sets():
     assert "store" not in server
 
 
-def test_a_manifest_that_the_generator_does_not_know_is_an_error():
+def test_a_manifest_that_the_generator_does_not_know_is_an_error(monkeypatch):
     with pytest.raises(ValueError, match=r"config/a\.yaml has not exactly one of: x"):
         generate._replaced("a.yaml", "y", "x", "z")
+    monkeypatch.setitem(generate._EDITS, "base/gone.yaml", {})
+    with pytest.raises(ValueError, match=r"base/gone\.yaml"):
+        generate.generated_files()
 
 
 # With Helm.
