@@ -1,5 +1,6 @@
 """Commands of resultsfw that the documents show exist, with their options and choices."""
 
+import json
 import re
 import shlex
 from itertools import zip_longest
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from resultsfw.cli import main
 from resultsfw.cli.commands import resultsfw
 
 ROOT = Path(__file__).parents[1]
@@ -67,3 +69,15 @@ def test_commands_that_a_page_shows_have_their_options(page):
                 assert option in names, f"resultsfw {arguments}"
                 if option in choices and (given or value).islower():
                     assert (given or value) in choices[option], f"resultsfw {arguments}"
+
+
+@pytest.mark.slow
+def test_the_tutorials_result_arrives_with_the_flags_that_it_sets(tmp_path, capsys):
+    text = (ROOT / "docs" / "tutorial" / "first-large-result.md").read_text()
+    file = tmp_path / "numbers.yaml"
+    file.write_text(re.findall(r"^cat > numbers.yaml <<'EOF'\n(.*?)^EOF$", text, re.MULTILINE | re.DOTALL)[0])
+    flags = json.loads(re.findall(r"-p '(\{.*\})'", text)[0])["data"]
+    options = [word for key, value in flags.items() for word in (f"--{key}", value)]
+    assert main(["run", str(file), *options, "-o", "json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["items"]
+    assert [len(result["value"]) for result in run["status"]["results"]] == [6000]
