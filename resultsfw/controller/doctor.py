@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Object
-from resultsfw.controller.backend_images import images_of_backends
 from resultsfw.controller.cluster_checks import (
     ClusterReader,
     check_admission,
@@ -25,6 +24,7 @@ from resultsfw.controller.permissions import (
     extension_permissions,
     usable_settings,
 )
+from resultsfw.controller.plugin_images import images_of_plugins
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.extensions import Extension
@@ -121,7 +121,7 @@ def examine(
         found += check_workload_api(cluster, core)
     everything = dict(images)
     if core is not None:
-        everything |= images_of_backends(core, image_registry)
+        everything |= images_of_plugins(core, image_registry)
     found += check_images(cluster, everything)
     return found
 

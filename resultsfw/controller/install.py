@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
-from resultsfw.controller.backend_images import images_of_backends
 from resultsfw.controller.cluster_checks import DEFINITIONS
 from resultsfw.controller.live_flags import CONFIG_MAP, data_of, flags_of
 from resultsfw.controller.manifests import PART_OF, Plan, kind_of
+from resultsfw.controller.plugin_images import images_of_plugins
 from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     ClusterError,
@@ -190,7 +190,7 @@ def _check_flags(server: Server, plan: Plan) -> None:
             f"the controller would reject the ConfigMap {plan.namespace}/{CONFIG_MAP}: {error.message}",
             subject=CONFIG_MAP,
         ) from error
-    images = images_of_backends(core, plan.image_registry).values()
+    images = images_of_plugins(core, plan.image_registry).values()
     if missing := missing_registry([*plan.images, *images]):
         raise InputError(missing, subject="--image-registry")
 

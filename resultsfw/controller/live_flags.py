@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from resultsfw.cluster import CONFIG_MAPS, Object
-from resultsfw.controller.backend_images import warn_of_images
 from resultsfw.controller.events import Event, truncate
 from resultsfw.controller.metrics import Metrics
+from resultsfw.controller.plugin_images import warn_of_images
 from resultsfw.core import ResultsManager
 from resultsfw.errors import (
     BrokenBackendError,
