@@ -75,7 +75,7 @@ def _states(trace: ResultTrace) -> list[StageState]:
             return [unknown, unknown, unknown, later]
         case End.REFUSED if trace.carried_by:
             return [passed, passed, passed, stopped]
-        case End.LOST if trace.problem is None:  # the controller left it out
+        case End.LOST if trace.problem is None and not trace.dropped_by:  # the controller left it out
             return [passed, passed, passed, stopped]
         case _:
             return [passed, passed, stopped, later]

@@ -90,7 +90,7 @@ def test_a_result_of_24_megabytes(held, s3, tell, tmp_path):
     saved.write_text(json.dumps({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", **run}))
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": flags}
     (tmp_path / "flags.json").write_text(json.dumps(manifest))
-    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), "big", "-o", str(out)]
+    command = [sys.executable, "-m", "resultsfw.cli", "value", "-f", str(saved), "big", "-o", str(out)]
     subprocess.run([*command, "--feature-flags", str(tmp_path / "flags.json")], check=True, timeout=60)
     assert out.stat().st_size == SIZE
 

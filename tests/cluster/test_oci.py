@@ -147,7 +147,7 @@ def test_200_megabytes_from_task_to_task_to_a_person(held, real_registry, tell, 
     saved.write_text(json.dumps({**make, "apiVersion": TASKRUNS.api_version, "kind": TASKRUNS.kind}))
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "feature-flags"}, "data": flags}
     (tmp_path / "flags.json").write_text(json.dumps(manifest))
-    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), "big", "-o", str(out)]
+    command = [sys.executable, "-m", "resultsfw.cli", "value", "-f", str(saved), "big", "-o", str(out)]
     began = time.monotonic()
     subprocess.run([*command, "--feature-flags", str(tmp_path / "flags.json")], check=True, timeout=120)
     took = time.monotonic() - began

@@ -71,7 +71,7 @@ def command_to_read(place, folder, run, result):
         "data": config,
     }
     flags.write_text(json.dumps(manifest))
-    command = [sys.executable, "-m", "resultsfw.cli", "value", str(saved), result, "-o", str(out)]
+    command = [sys.executable, "-m", "resultsfw.cli", "value", "-f", str(saved), result, "-o", str(out)]
     command += ["--feature-flags", str(flags), "--kubeconfig", os.environ["RESULTSFW_KUBECONFIG"]]
     return command, out
 
@@ -98,7 +98,11 @@ def test_a_value_is_read_by_a_pod_and_removed_by_another(held, tmp_path):
     assert values["small"] == "small"
     reference = read_reference(values["big"])
     command, out = command_to_read(held, tmp_path, "run", "big")
-    subprocess.run(command, check=True, timeout=120)
+    live = [*command[:4], "run", *command[6:]]  # the run itself, in place of -f and its file
+    done = subprocess.run(
+        [*live, "-n", held.namespace], check=True, timeout=120, capture_output=True, text=True
+    )
+    assert f"note: creating Pod {held.namespace}/resultsfw-" in done.stderr
     read = out.read_bytes()
     assert (len(read), f"sha256:{hashlib.sha256(read).hexdigest()}") == (READ, reference.digest)
 

@@ -148,7 +148,7 @@ def test_a_saved_run_verifies_and_neither_a_change_nor_what_another_run_has_does
     def verify(run):
         saved = tmp_path / "run.json"
         saved.write_text(json.dumps({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", **run}))
-        command = [sys.executable, "-m", "resultsfw.cli", "verify", str(saved), "--bundle", str(bundle)]
+        command = [sys.executable, "-m", "resultsfw.cli", "verify", "-f", str(saved), "--bundle", str(bundle)]
         command += ["--trust-domain", spire.domain]
         done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
