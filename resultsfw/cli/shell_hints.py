@@ -13,7 +13,7 @@ _NOT_DASH: Final = re.compile(
     r"|(?:\[\[|source|declare|typeset|function|let|shopt|pushd|popd|mapfile|readarray): not found$)"
 )
 """What dash prints of a script that is written for bash or BusyBox's ash."""
-_MISSING: Final = re.compile(r": (?:line )?[0-9]+: ([A-Za-z0-9_.+-]{1,80}): (?:command )?not found$")
+_MISSING: Final = re.compile(r": (?:line )?[0-9]+: ([A-Za-z0-9_.+/-]{1,80}): (?:command )?not found$")
 """What dash and bash print of a program that is not there."""
 
 
@@ -29,15 +29,15 @@ def hint_for(lines: Sequence[str], shell: str) -> str:
         lines: Of the log.
         shell: Name of the shell that is ``/bin/sh``.
     """
-    if shell == "dash" and any(map(_NOT_DASH.search, lines)):
-        return (
-            "/bin/sh is dash on this machine, and bash or BusyBox's ash in many images: dash has no ==, [[, "
-            "arrays, source, pipefail or echo -e; begin the script with #!/bin/bash, or write it for any sh"
-        )
-    names = [match[1] for match in map(_MISSING.search, lines) if match]
-    if names:
-        return (
-            f"this machine has no {names[0]}: Steps run with its programs, not with those of their images; "
-            f"install it, or run on a cluster"
-        )
+    for line in reversed(lines):
+        if shell == "dash" and _NOT_DASH.search(line):
+            return (
+                "/bin/sh is dash on this machine, and bash or BusyBox's ash in many images: dash has no ==, [[, "
+                "arrays, source, pipefail or echo -e; begin the script with #!/bin/bash, or write it for any sh"
+            )
+        if (match := _MISSING.search(line)) is not None:
+            return (
+                f"this machine has no {match[1]}: Steps run with its programs, not with those of their images; "
+                f"install it, or run on a cluster"
+            )
     return ""
