@@ -1,7 +1,7 @@
 """Pick the runs and what they refer to from the documents of all files, and validate them."""
 
 import base64
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,8 @@ _LEFT_OUT: Final[Mapping[str, str]] = {
     "VerificationPolicy": "signatures of Tasks and Pipelines are not verified on this machine",
 }
 """Why documents of a kind have no effect; of other kinds, because only a cluster has them."""
+
+_MADE: Final = "nothing here uses it: its PipelineRun makes it anew"
 
 _SET_BY_SERVER: Final = (
     "uid",
@@ -121,6 +123,8 @@ def pick(
     given = given or GivenInputs()
     documents, corrections = admit(documents)
     tekton = [document for document in documents if _is_tekton(document)]
+    made = _made_by_others(tekton)
+    tekton = [document for document in tekton if id(document) not in made]
     tasks = [document for document in tekton if document.kind in ("Task", "Pipeline", "StepAction")]
     maps = [_require_name(document) for document in documents if document.kind == "ConfigMap"]
     used_by_pods = [_require_name(document) for document in documents if document.kind in _OF_PODS]
@@ -139,7 +143,7 @@ def pick(
         ],
         maps=maps,
         left_out=[
-            _left_out(document)
+            _left_out(document, _MADE if id(document) in made else "")
             for document in documents
             if id(document) not in used and document.kind not in _SILENT
         ],
@@ -193,8 +197,37 @@ def _check(document: Document) -> None:
         raise document.refuse("is pending, and nothing here would start the run: remove it", "spec.status")
 
 
-def _left_out(document: Document) -> str:
-    why = _LEFT_OUT.get(document.kind, f"only a cluster has objects of kind {document.kind}")
+def _made_by_others(documents: Sequence[Document]) -> set[int]:
+    """Return the ids of the runs whose PipelineRun is among the documents, as in a saved List."""
+    pipelineruns = {
+        (document.obj["metadata"].get("namespace"), document.obj["metadata"].get("name"))
+        for document in documents
+        if document.kind == "PipelineRun" and isinstance(document.obj.get("metadata"), dict)
+    }
+    return {
+        id(document)
+        for document in documents
+        for namespace, owner in _owners(document.obj)
+        if (namespace, owner) in pipelineruns
+    }
+
+
+def _owners(obj: Object) -> Iterator[tuple[Any, Any]]:
+    """Yield namespace and name of the PipelineRuns that an unchecked document names as its owners."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(owners := metadata.get("ownerReferences"), list):
+        return
+    for owner in owners:
+        if (
+            isinstance(owner, dict)
+            and owner.get("kind") == "PipelineRun"
+            and isinstance(owner.get("name"), str)
+        ):
+            yield metadata.get("namespace"), owner["name"]
+
+
+def _left_out(document: Document, why: str = "") -> str:
+    why = why or _LEFT_OUT.get(document.kind, f"only a cluster has objects of kind {document.kind}")
     return f"{document.label} ({document.where}): {why}"
 
 

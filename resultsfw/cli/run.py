@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -27,8 +27,9 @@ from resultsfw.cli.settings import Given, Loaded, load
 from resultsfw.cli.shell_hints import hint_for, system_shell
 from resultsfw.cli.step_logs import failed_step, log_lines
 from resultsfw.cluster import PODS, Object
-from resultsfw.errors import InputError, NotFoundError
+from resultsfw.errors import ClusterError, InputError, NotFoundError
 from resultsfw.local.engine import Engine
+from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 from resultsfw.tekton.pipelinerun.child_statuses import children_of
 from resultsfw.tekton.pipelinerun.children import kind_of_reference
@@ -159,9 +160,19 @@ def _run(
         runs = engine.run_until_done()
         collector = _Collector(engine, core, progress, request)
         ended = [collector.ended(run) for run in runs]
-    if request.keep:
-        progress.note(f"kept: {engine.workdir}")
+    for line in _kept(engine, ended) if request.keep else ():
+        progress.note(line)
     return ended
+
+
+def _kept(engine: Engine, runs: Sequence[Ended]) -> Iterator[str]:
+    """Yield where everything was kept, and the option by which ``explain`` reads a results sidecar."""
+    yield f"kept: {engine.workdir}"
+    for obj in (obj for ended in runs for obj in ended.objects if obj["kind"] == PODS.kind):
+        metadata = obj["metadata"]
+        with suppress(ClusterError):
+            log = engine.store.log_path(metadata["namespace"], metadata["name"], RESULTS_SIDECAR)
+            yield f"explain of pod {metadata['name']}: --log {RESULTS_SIDECAR}={log}"
 
 
 def _observer(progress: Progress, follower: LogFollower | None) -> Callable[[str, Object], None]:

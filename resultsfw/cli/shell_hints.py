@@ -16,6 +16,14 @@ _NOT_DASH: Final = re.compile(
 _MISSING: Final = re.compile(r": (?:line )?[0-9]+: ([A-Za-z0-9_.+/-]{1,80}): (?:command )?not found$")
 """What dash and bash print of a program that is not there."""
 
+_DASH: Final = (
+    "/bin/sh is dash on this machine, and bash or BusyBox's ash in many images: dash has no ==, [[, arrays, "
+    "source, pipefail or echo -e; begin the script with #!/bin/bash, or write it for any sh"
+)
+_PROGRAMS: Final = (
+    "Steps run with its programs, not with those of their images; install it, or run on a cluster"
+)
+
 
 def system_shell() -> str:
     """Return the name of the shell that is ``/bin/sh`` on this machine."""
@@ -31,13 +39,7 @@ def hint_for(lines: Sequence[str], shell: str) -> str:
     """
     for line in reversed(lines):
         if shell == "dash" and _NOT_DASH.search(line):
-            return (
-                "/bin/sh is dash on this machine, and bash or BusyBox's ash in many images: dash has no ==, [[, "
-                "arrays, source, pipefail or echo -e; begin the script with #!/bin/bash, or write it for any sh"
-            )
+            return _DASH
         if (match := _MISSING.search(line)) is not None:
-            return (
-                f"this machine has no {match[1]}: Steps run with its programs, not with those of their images; "
-                f"install it, or run on a cluster"
-            )
+            return f"this machine has no {match[1]}: {_PROGRAMS}"
     return ""

@@ -168,6 +168,28 @@ def test_left_out_is_said_only_of_what_has_no_effect(write):
     assert "are not verified on this machine" in manifests.left_out[2]
 
 
+def test_a_list_is_run_again_without_what_its_pipelinerun_makes(write):
+    owner = {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "p", "uid": "u"}
+    step = {"image": "i", "script": "x"}
+    pipelinerun = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "PipelineRun",
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {"pipelineSpec": {"tasks": [{"name": "a", "taskSpec": {"steps": [step]}}]}},
+    }
+    taskrun = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "p-a", "namespace": "n", "ownerReferences": [owner, "odd", {"kind": []}]},
+        "spec": {"taskSpec": {"steps": [step]}},
+    }
+    items = {"apiVersion": "v1", "kind": "List", "items": [pipelinerun, taskrun]}
+    manifests = picked(write, json.dumps(items))
+    assert [run["metadata"]["name"] for run in manifests.runs] == ["p"]
+    assert "its PipelineRun makes it anew" in manifests.left_out[0]
+    assert [run["kind"] for run in picked(write, json.dumps(taskrun)).runs] == ["TaskRun"]
+
+
 TEXT = st.text(st.sampled_from('a=,:{}[]"\\ \n\x00é1'), max_size=12)
 
 
