@@ -199,31 +199,23 @@ def _check(document: Document) -> None:
 
 def _made_by_others(documents: Sequence[Document]) -> set[int]:
     """Return the ids of the runs whose PipelineRun is among the documents, as in a saved List."""
+    metadata = [document.obj.get("metadata") for document in documents if document.kind == "PipelineRun"]
     pipelineruns = {
-        (document.obj["metadata"].get("namespace"), document.obj["metadata"].get("name"))
-        for document in documents
-        if document.kind == "PipelineRun" and isinstance(document.obj.get("metadata"), dict)
+        (str(given.get("namespace")), str(given.get("name"))) for given in metadata if isinstance(given, dict)
     }
     return {
-        id(document)
-        for document in documents
-        for namespace, owner in _owners(document.obj)
-        if (namespace, owner) in pipelineruns
+        id(document) for document in documents for owner in _owners(document.obj) if owner in pipelineruns
     }
 
 
-def _owners(obj: Object) -> Iterator[tuple[Any, Any]]:
+def _owners(obj: Object) -> Iterator[tuple[str, str]]:
     """Yield namespace and name of the PipelineRuns that an unchecked document names as its owners."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(owners := metadata.get("ownerReferences"), list):
         return
     for owner in owners:
-        if (
-            isinstance(owner, dict)
-            and owner.get("kind") == "PipelineRun"
-            and isinstance(owner.get("name"), str)
-        ):
-            yield metadata.get("namespace"), owner["name"]
+        if isinstance(owner, dict) and owner.get("kind") == "PipelineRun":
+            yield str(metadata.get("namespace")), str(owner.get("name"))
 
 
 def _left_out(document: Document, why: str = "") -> str:

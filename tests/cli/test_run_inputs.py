@@ -180,7 +180,11 @@ def test_a_list_is_run_again_without_what_its_pipelinerun_makes(write):
     taskrun = {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
-        "metadata": {"name": "p-a", "namespace": "n", "ownerReferences": [owner, "odd", {"kind": []}]},
+        "metadata": {
+            "name": "p-a",
+            "namespace": "n",
+            "ownerReferences": [owner, "odd", {"kind": "PipelineRun", "name": []}],
+        },
         "spec": {"taskSpec": {"steps": [step]}},
     }
     items = {"apiVersion": "v1", "kind": "List", "items": [pipelinerun, taskrun]}

@@ -1,7 +1,7 @@
 """Find in Pipelines and PipelineRuns what Tekton's admission webhook refuses (``pkg/apis/pipeline/v1``)."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from resultsfw.tekton.pipelinerun.validate_pipeline import SECTIONS, pipeline_er
 from resultsfw.tekton.spec.admission import (
     binding_errors,
     declarations,
+    declared_by_name,
     duplicates,
     embedded_task_errors,
     override_errors,
@@ -74,7 +75,7 @@ def _spec_errors(spec: Object, others: Sequence[Object] = ()) -> Iterator[FieldE
         spec: Of the Pipeline.
         others: Declarations of params that its Tasks see besides its own.
     """
-    seen = [*(spec.get("params") or ()), *others]
+    seen = declared_by_name([*(spec.get("params") or ()), *others])
     for text in pipeline_errors(spec):
         message, _, paths = text.rpartition(": ")
         yield FieldError(message, tuple(paths.split(", ")))
@@ -84,16 +85,15 @@ def _spec_errors(spec: Object, others: Sequence[Object] = ()) -> Iterator[FieldE
         yield FieldError(f"invalid value: {error}", ("tasks",))
     yield from param_errors(spec.get("params") or ())
     yield from _result_errors(spec)
-    names = {param["name"] for param in seen}
     for section in SECTIONS:
         for index, task in enumerate(spec.get(section) or ()):
             at = f"{section}[{index}]"
             yield from within(at, _task_errors(task, seen))
-            yield from within(at, _variable_errors(task, names))
+            yield from within(at, _variable_errors(task, seen))
     yield from _status_errors(spec)
 
 
-def _task_errors(task: Object, seen: Sequence[Object]) -> Iterator[FieldError]:
+def _task_errors(task: Object, seen: Mapping[str, Object]) -> Iterator[FieldError]:
     """Yield what is wrong with a Pipeline Task by itself."""
     yield from duplicates("params", task.get("params") or ())
     if task.get("onError") == "continue" and (task.get("retries") or 0) > 0:
@@ -102,7 +102,7 @@ def _task_errors(task: Object, seen: Sequence[Object]) -> Iterator[FieldError]:
     if (task_spec := task.get("taskSpec")) is not None and not is_custom(task):
         yield from within("taskSpec", embedded_task_errors(task_spec, seen))
     if (inner := task.get("pipelineSpec")) is not None:
-        yield from within("pipelineSpec", _spec_errors(inner, seen))
+        yield from within("pipelineSpec", _spec_errors(inner, list(seen.values())))
 
 
 def _variable_errors(task: Object, names: Collection[str]) -> Iterator[FieldError]:
@@ -164,8 +164,10 @@ def _result_errors(spec: Object) -> Iterator[FieldError]:
 def _status_errors(spec: Object) -> Iterator[FieldError]:
     """Yield variables for the status of a Task where it is not known, or of no Task."""
     names = {task["name"] for task in spec.get("tasks") or ()}
-    for section, task in tasks_of(spec):
-        index = (spec.get(section) or ()).index(task)
+    tasks = [
+        (section, index, task) for section in SECTIONS for index, task in enumerate(spec.get(section) or ())
+    ]
+    for section, index, task in tasks:
         for path, text in _texts(task):
             if path.startswith("matrix") or list(result_refs(text)):
                 continue

@@ -9,11 +9,13 @@ from resultsfw.tekton.spec.validate_step_action import step_action_errors
 from resultsfw.tekton.spec.validate_steps import FieldError
 from resultsfw.tekton.spec.validate_task import task_errors
 from resultsfw.tekton.spec.validate_taskrun import SOURCES, lacking_field
+from resultsfw.tekton.spec.variables import find_prefixed, texts_in
 
 __all__ = [
     "BOTH",
     "binding_errors",
     "declarations",
+    "declared_by_name",
     "duplicates",
     "embedded_task_errors",
     "override_errors",
@@ -48,26 +50,42 @@ def taskrun_admission_errors(taskrun: Object) -> Iterator[FieldError]:
             "invalid value: statusMessage should not be set if status is not set", ("spec.statusMessage",)
         )
     if (task_spec := spec.get("taskSpec")) is not None:
-        others = declarations(spec.get("params") or ())
+        others = declared_by_name(declarations(spec.get("params") or ()))
         yield from within("spec.taskSpec", embedded_task_errors(task_spec, others))
 
 
-def embedded_task_errors(task_spec: Object, others: Iterable[Object]) -> list[FieldError]:
+def embedded_task_errors(task_spec: Object, others: Mapping[str, Object]) -> list[FieldError]:
     """Return what is wrong with an embedded Task.
 
     Args:
         task_spec: Its spec.
-        others: Declarations of params that reach it without being its own (propagated parameters).
+        others: Declarations by name of params that reach it without being its own (propagated parameters).
     """
     own = task_spec.get("params") or ()
     names = {param["name"] for param in own}
-    reaching: dict[str, Object] = {}
-    for param in others:
-        if param["name"] not in names:
-            known = reaching.setdefault(param["name"], param)
-            if keys := {**(known.get("properties") or {}), **(param.get("properties") or {})}:
-                reaching[param["name"]] = {**known, "properties": keys}
-    return _task_errors({**task_spec, "params": [*own, *reaching.values()]})
+    # Of thousands of params of a Pipeline, a Task names a few.
+    named = sorted((_named_params(task_spec) & others.keys()) - names)
+    return _task_errors({**task_spec, "params": [*own, *(others[name] for name in named)]})
+
+
+def _named_params(task_spec: Object) -> set[str]:
+    """Return the names of params, and the objects of keys, that a Task's Steps refer to."""
+    names: set[str] = set()
+    for text in texts_in([task_spec.get("steps"), task_spec.get("stepTemplate")]):
+        for found in find_prefixed(text, "params"):
+            name = (found.dotted or found.quoted).partition("[")[0]
+            names |= {name, name.partition(".")[0]}
+    return names
+
+
+def declared_by_name(params: Iterable[Object]) -> dict[str, Object]:
+    """Return declarations of params by name; an object has the keys of all of its name."""
+    by_name: dict[str, Object] = {}
+    for param in params:
+        known = by_name.setdefault(param["name"], param)
+        if known is not param and (new := param.get("properties")):
+            by_name[param["name"]] = {**known, "properties": {**(known.get("properties") or {}), **new}}
+    return by_name
 
 
 def _task_errors(task_spec: Object) -> list[FieldError]:
