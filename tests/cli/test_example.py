@@ -66,6 +66,14 @@ def test_the_demo_fails_if_a_run_ends_otherwise(tmp_path):
     assert "This is not the expected outcome: exit status 0, then 0; expected 1, then 0." in done.stdout
 
 
+def test_the_page_in_the_documentation_is_what_explain_writes_today(cli, tmp_path):
+    runs = tmp_path / "runs.yaml"
+    runs.write_text(cli("run", TASK, "--keep", "--workdir", tmp_path / "pods", "-o", "yaml").out)
+    page = cli("explain", "-f", runs, "-o", "html").out
+    same = (ROOT / "docs" / "pictures" / "explain.html").read_text() == page
+    assert same, "docs/pictures/explain.html is another page than explain writes today: run `make pictures`"
+
+
 def test_the_default_limit_refuses_the_list(cli):
     ran = cli("run", TASK, "--results-from", "sidecar-logs")
     assert ran.status == 1
