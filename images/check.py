@@ -110,7 +110,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
         ),
     ),
     "results-server": Expected(
-        130,
+        155,
         (
             Start(("results-server", "--help"), 0, "Usage"),
             Start(
