@@ -13,7 +13,7 @@ from resultsfw.stamps import STAMP_ANNOTATION
 from resultsfw.tekton.api import reasons
 from resultsfw.tekton.api.conditions import succeeded
 from resultsfw.tekton.api.times import parse_time
-from resultsfw.types import CollectionOutcome
+from resultsfw.types import CollectionOutcome, ProblemCode
 
 __all__ = ["RunMetrics", "backend_of"]
 
@@ -128,6 +128,12 @@ class RunMetrics:
             ("backend", "code"),
             registry=registry,
         )
+        # At zero from the start: Prometheus sees no increase in a series that begins with 1.
+        for outcome in ("succeeded", "failed"):
+            self.taskrun_seconds.labels(outcome)
+            self.pipelinerun_seconds.labels(outcome)
+        for code in ProblemCode:
+            self.results_refused.labels(str(code))
 
     def watch_running(self, taskruns: Callable[[], float], pipelineruns: Callable[[], float]) -> None:
         """Call these for how many runs of each kind are not finished, whenever the metrics are read."""

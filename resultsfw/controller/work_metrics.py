@@ -11,8 +11,11 @@ __all__ = ["QueueMetrics", "WorkMetrics"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
+_RESULTS: Final = ("done", "conflict", "retry", "failed", "bug")
+"""Results of a reconciliation."""
+
 _RETRIED: Final = frozenset({"retry", "failed", "bug"})
-"""Results of a reconciliation after which the run is requeued as failing."""
+"""Those after which the run is requeued as failing."""
 
 
 class QueueMetrics:
@@ -89,7 +92,10 @@ class WorkMetrics:
 
     def queue(self, kind: str) -> QueueMetrics:
         """Return the metrics of the queue of a kind."""
+        # At zero from the start: Prometheus sees no increase in a series that begins with 1.
         self._retries.labels(kind)
+        for result in _RESULTS:
+            self._reconciles.labels(kind, result)
         return QueueMetrics(self._queued.labels(kind), self._worked.labels(kind))
 
     def watch(self, controllers: Mapping[str, Controller]) -> None:

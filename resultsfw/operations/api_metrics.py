@@ -40,6 +40,10 @@ class ApiMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # At zero from the start: Prometheus sees no increase in a series that begins with 1.
+        for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
+            for refused in ("401", "403"):
+                self._requests.labels(verb, refused)
         # Looking up a child by its labels takes longer than counting.
         self._counters: dict[tuple[str, int], Counter] = {}
         self._histograms: dict[str, Histogram] = {}

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from resultsfw.server.connections import Connections
+from resultsfw.server.refusals import ALERTING
 from resultsfw.server.store import StoredBytes
 
 __all__ = ["Metrics"]
@@ -128,6 +129,12 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        # At zero from the start: Prometheus sees no increase in a series that begins with 1.
+        for outcome in ("taken", "refused"):
+            self.certificates.labels(outcome)
+        for reason in ALERTING:
+            for verb in ("put", "get", "delete"):
+                self.refused.labels(verb, reason)
         waiting = Gauge(
             "resultsfw_server_body_bytes", "Current bytes of bodies in memory.", registry=self.registry
         )

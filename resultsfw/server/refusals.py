@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["RefusalError"]
+__all__ = ["ALERTING", "RefusalError"]
 
 _STATUSES: Final = {
     "BadRequest": 400,
@@ -23,6 +23,9 @@ _STATUSES: Final = {
     "Unavailable": 503,
     "QuotaExceeded": 507,
 }
+
+ALERTING: Final = ("QuotaExceeded", "NoSuchRun", "TooManyRequests", "Busy", "Unavailable", "Internal")
+"""Codes that concern the server's operators, not only its client."""
 
 _RETRYABLE: Final = frozenset({"OneAtATime", "TooManyRequests", "Busy", "Unavailable", "QuotaExceeded"})
 

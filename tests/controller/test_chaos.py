@@ -48,7 +48,7 @@ def finish(harness, process=None):
     harness.until(lambda: harness.done(*NAMES), seconds=90)
     harness.assert_all_succeeded(*NAMES)
     if process is not None:
-        assert 'resultsfw_reconciles_total{kind="TaskRun",result="bug"}' not in process.page("/metrics")[1]
+        assert 'resultsfw_reconciles_total{kind="TaskRun",result="bug"} 0.0' in process.page("/metrics")[1]
         assert process.process.poll() is None
 
 

@@ -55,7 +55,7 @@ def quantiles(metric, by="", legend=""):
 
 def finished(outcome):
     """How many TaskRuns finished in the time shown."""
-    return f'sum (increase(resultsfw_taskrun_total{{{JOB},outcome=~"{outcome}"}}[$__range]))'
+    return f'sum (increase(resultsfw_taskrun_duration_seconds_count{{{JOB},outcome=~"{outcome}"}}[$__range]))'
 
 
 ROWS: Final = {
@@ -114,7 +114,7 @@ ROWS: Final = {
         Panel(
             "TaskRuns finished",
             "ops",
-            ((rate("resultsfw_taskrun_total", "outcome"), "{{outcome}}"),),
+            ((rate("resultsfw_taskrun_duration_seconds_count", "outcome"), "{{outcome}}"),),
             "Finished TaskRuns a second.",
         ),
         Panel(
@@ -138,8 +138,14 @@ ROWS: Final = {
         Panel(
             "PipelineRuns finished",
             "ops",
-            ((rate("resultsfw_pipelinerun_total", "outcome"), "{{outcome}}"),),
+            ((rate("resultsfw_pipelinerun_duration_seconds_count", "outcome"), "{{outcome}}"),),
             "Finished PipelineRuns a second.",
+        ),
+        Panel(
+            "PipelineRuns that failed, by reason",
+            "ops",
+            ((rate("resultsfw_pipelinerun_total", "reason", 'outcome="failed"'), "{{reason}}"),),
+            "The reason of the condition.",
         ),
         Panel(
             "PipelineRun duration",

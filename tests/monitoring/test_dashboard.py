@@ -11,9 +11,15 @@ import pytest
 import yaml
 from exported import exported_series
 from make_dashboard import CONFIG_MAP, DASHBOARD, files
+from prometheus_client import CollectorRegistry
 
 from resultsfw import site
 from resultsfw.controller.manifests import load
+from resultsfw.controller.metrics import Metrics
+from resultsfw.server.connections import Connections
+from resultsfw.server.metrics import Metrics as ServerMetrics
+from resultsfw.server.refusals import ALERTING
+from resultsfw.server.usage import Usage
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "monitor.md"
 
@@ -111,6 +117,25 @@ def test_an_alert_asks_for_series_that_exist_and_has_its_section(alert):
 def test_the_page_has_no_section_of_another_alert():
     written = re.findall(r"^### (Resultsfw\w+)$", PAGE.read_text(), flags=re.MULTILINE)
     assert written == [alert["alert"] for alert in alerts()]
+
+
+def test_what_alerts_count_begins_at_zero():
+    """A series that begins with 1 has no increase: the first bug would raise no alert."""
+    metrics = Metrics([])
+    metrics.work.queue("TaskRun")
+    server = ServerMetrics(CollectorRegistry(), lambda: 0, Connections(1, 1), Usage())
+    text = metrics.text().decode() + server.text().decode()
+    for series in (
+        'resultsfw_reconciles_total{kind="TaskRun",result="bug"}',
+        'resultsfw_results_refused_total{reason="TransportCorrupt"}',
+        'resultsfw_api_requests_total{code="403",verb="patch"}',
+        'resultsfw_server_refused_total{reason="Busy",verb="put"}',
+        'resultsfw_server_certificate_reloads_total{outcome="refused"}',
+        'resultsfw_taskrun_duration_seconds_count{outcome="failed"}',
+    ):
+        assert f"{series} 0.0\n" in text
+    [refuses] = [alert for alert in alerts() if alert["alert"] == "ResultsfwServerRefuses"]
+    assert f'reason=~"{"|".join(ALERTING)}"' in refuses["expr"].replace(" ", "")
 
 
 def test_every_metric_is_shown_or_alerts():
