@@ -98,11 +98,20 @@ class SavedSource:
 
     def pod(self, taskrun: Document) -> PodAnswer:
         """See `Source.pod`."""
-        pods = {_name(checked_pod(document)): document for document in self._pods}
+        namespace = _namespace(taskrun)
+        pods = {
+            _name(document): document
+            for document in map(checked_pod, self._pods)
+            if not namespace or _namespace(document) in ("", namespace)
+        }
         status = taskrun.obj.get("status") or {}
         expected = status.get("podName") or pod_name(_name(taskrun), attempt_number(taskrun.obj))
         only = len(self._pods) == 1 and len(self._selected((TASKRUNS,))) == 1
-        document = pods.get(expected) or self._owned_pod(taskrun) or (self._pods[0] if only else None)
+        document = (
+            pods.get(expected)
+            or _owned_pod(taskrun, list(pods.values()))
+            or (self._pods[0] if only else None)
+        )
         _check_logs(self._where.logs, document)
         self._cluster.open_logs()
         if document is not None:
@@ -111,7 +120,8 @@ class SavedSource:
         return PodAnswer(
             None,
             f"its Pod is not in the files; while it exists, save it with "
-            f"kubectl get pod{where} {expected} -o yaml > FILE, and add -f FILE",
+            f"kubectl get pod{where} {expected} -o yaml > FILE, and add -f FILE "
+            f"(of resultsfw run: repeat it with --keep)",
         )
 
     def log_end(self, pod: Object, container: str) -> str:  # noqa: ARG002 - the protocol's
@@ -168,18 +178,6 @@ class SavedSource:
         }
         return [run for run in runs if (run.kind, _namespace(run), _name(run)) not in children]
 
-    def _owned_pod(self, taskrun: Document) -> Document | None:
-        """Return the last Pod that the TaskRun owns."""
-        uid, name = taskrun.obj["metadata"].get("uid"), _name(taskrun)
-        owned = [
-            document
-            for document in self._pods
-            for owner in document.obj["metadata"].get("ownerReferences") or ()
-            if owner.get("kind") == TASKRUNS.kind
-            and (owner.get("uid") == uid if uid else owner.get("name") == name)
-        ]
-        return owned[-1] if owned else None
-
 
 def checked_pod(document: Document) -> Document:
     """Validate the types of what is read of a Pod, and return it with a namespace.
@@ -195,6 +193,19 @@ def checked_pod(document: Document) -> Document:
     metadata = document.obj["metadata"]
     metadata["namespace"] = metadata.get("namespace") or ""
     return document
+
+
+def _owned_pod(taskrun: Document, pods: Sequence[Document]) -> Document | None:
+    """Return the last Pod that the TaskRun owns."""
+    uid, name = taskrun.obj["metadata"].get("uid"), _name(taskrun)
+    owned = [
+        document
+        for document in pods
+        for owner in document.obj["metadata"].get("ownerReferences") or ()
+        if owner.get("kind") == TASKRUNS.kind
+        and (owner.get("uid") == uid if uid else owner.get("name") == name)
+    ]
+    return owned[-1] if owned else None
 
 
 def _check_logs(logs: Mapping[str, str], pod: Document | None) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import captures
 import pytest
 
 SIDECAR = "sidecar-tekton-log-results"
@@ -235,3 +236,42 @@ def test_invalid_input_is_refused(cli, saved):
     ran = cli("explain", *saved("sl-basic"), "--results-from", "nothing")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("error: --results-from: ")
+
+
+@pytest.fixture
+def archive(write):
+    """Two runs with their Pods in one file, as `kubectl get taskruns,pods -o yaml` saves them."""
+    items = []
+    for name in ("tm-basic", "tm-missing-result"):
+        capture = captures.load(name)
+        items += [capture["tekton_final"], capture["pod_events"][-1]["object"]]
+    elsewhere = json.loads(json.dumps(items[0]))
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    items.append(elsewhere)
+    return write("all.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def test_each_run_of_an_archive_is_explained_by_its_own_pod(cli, archive):
+    words = told(cli("explain", "tm-missing-result", "-f", archive))
+    assert "12288 / 3 containers of this pod" in words
+    assert "note:" not in words
+    ran = cli("explain", "-f", archive)
+    assert ran.status == 2
+    assert "a second run (" in ran.err
+
+
+def test_a_name_in_two_namespaces_is_refused_and_an_option_selects(cli, archive):
+    ran = cli("explain", "tm-basic", "-f", archive)
+    assert ran.status == 2
+    assert "name its namespace by -n" in ran.err
+    assert "12288 / 4 containers of this pod" in told(
+        cli("explain", "tm-basic", "-f", archive, "-n", "default")
+    )
+
+
+def test_a_finished_run_without_its_pod_is_explained_by_its_status(cli, archive):
+    ran = cli("explain", "-f", archive, "-n", "elsewhere", "--log", "x=y")
+    assert ran.status == 2
+    words = told(cli("explain", "-f", archive, "-n", "elsewhere"))
+    assert "note: its Pod is not in the files" in words  # that of the other namespace is not taken
+    assert "url (string): arrived" in words

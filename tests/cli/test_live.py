@@ -19,6 +19,8 @@ from resultsfw.cli.list_runs import row_of
 from resultsfw.cli.read_only import ReadOnlyCluster
 from resultsfw.cluster import PODS, Cluster
 from resultsfw.errors import ClusterError
+from resultsfw.kube import contexts
+from resultsfw.kube.contexts import default_namespace
 
 SIDECAR = "sidecar-tekton-log-results"
 TEKTON = {"apiVersion": "tekton.dev/v1"}
@@ -438,3 +440,13 @@ def test_what_is_created_to_read_a_value_is_announced():
     cluster = AnnouncingCluster(recorder, notes.append)
     cluster.create(PODS, {"metadata": {"generateName": "reader-", "namespace": "n"}})
     assert (recorder.asked, notes) == (["Pod"], ["creating Pod n/reader-... to read the value"])
+
+
+def test_the_namespace_is_that_of_the_context_of_the_pod_or_default(monkeypatch, tmp_path, server):
+    monkeypatch.setattr(contexts, "_IN_POD", tmp_path / "namespace")
+    assert default_namespace(None, None) == "team"
+    assert default_namespace(None, "none") == "default"
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "gone"))
+    assert default_namespace(None, None) == "default"
+    (tmp_path / "namespace").write_text("of-the-pod\n")
+    assert default_namespace(None, None) == "of-the-pod"
