@@ -450,3 +450,27 @@ def test_the_namespace_is_that_of_the_context_of_the_pod_or_default(monkeypatch,
     assert default_namespace(None, None) == "default"
     (tmp_path / "namespace").write_text("of-the-pod\n")
     assert default_namespace(None, None) == "of-the-pod"
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_of_results_that_were_purged_once_they_were_in_the_status_the_status_counts(cli, server, failed):
+    """The ConfigMap of a run is deleted with its last status: read again, nothing would be there."""
+    flags = {"featureFlags": {"resultExtractionMethod": "config-map"}}
+    reason = "TaskRunResultLargerThanAllowedLimit"
+    condition = {"type": "Succeeded", "status": "False", "reason": reason, "message": "digest is too large"}
+    given = {"conditions": [condition], "values": ()} if failed else {}
+    taskrun(server, provenance=flags, **given)
+    annotations = {"resultsfw.dev/stamp": "config-map/1", "resultsfw.dev/max-result-size": "4096"}
+    state = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:00:09Z"}}
+    server.put(
+        *("pods", "team", "build-pod"),
+        kind="Pod",
+        metadata={"annotations": annotations},
+        spec={"containers": [{"name": "step-one"}]},
+        status={"phase": "Succeeded", "containerStatuses": [{"name": "step-one", "state": state}]},
+    )
+    ran = cli("explain", "build")
+    assert ran.status == int(failed)
+    assert "its results cannot be read again, so only its status counts" in words(ran)
+    assert f"digest (string): {'unknown' if failed else 'arrived'}" in words(ran)
+    assert "missing" not in words(ran)
