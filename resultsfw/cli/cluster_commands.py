@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from resultsfw.cli.extras import needs
 from resultsfw.cli.options import (
     DOCTOR_STATUSES,
     INSTALL_STATUSES,
@@ -76,7 +77,8 @@ def controller(**given: Any) -> int:
 
     Logs are JSON, one object per line.
     """
-    from resultsfw.cli.controller import run_controller  # noqa: PLC0415 - see above
+    with needs("cluster"):
+        from resultsfw.cli.controller import run_controller  # noqa: PLC0415 - see above
 
     return run_controller(given)
 
@@ -98,7 +100,8 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     Checks permissions, CRDs, the ConfigMap and images. With --as, only the permissions are USER's: the
     rest is read with your own.
     """
-    from resultsfw.cli.doctor import examine_cluster  # noqa: PLC0415 - see above
+    with needs("cluster"):
+        from resultsfw.cli.doctor import examine_cluster  # noqa: PLC0415 - see above
 
     return examine_cluster(given, impersonate=impersonate, output=output)
 
@@ -248,6 +251,7 @@ def results_server(**given: Any) -> int:
     The cluster reviews tokens: the server's identity there needs system:auth-delegator. Serves until
     SIGTERM or SIGINT. Logs are JSON, one object per line.
     """
-    from resultsfw.cli.results_server import run_results_server  # noqa: PLC0415 - see above
+    with needs("results-server"):
+        from resultsfw.cli.results_server import run_results_server  # noqa: PLC0415 - see above
 
     return run_results_server(given)

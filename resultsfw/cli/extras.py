@@ -6,10 +6,12 @@ from typing import Final
 
 from resultsfw.errors import InputError
 
-__all__ = ["needs"]
+__all__ = ["MODULES", "needs"]
 
-_MODULES: Final[Mapping[str, frozenset[str]]] = {
-    "cluster": frozenset({"httptools", "kubernetes", "orjson", "prometheus_client", "urllib3"}),
+_CLUSTER: Final = frozenset({"httptools", "kubernetes", "orjson", "prometheus_client", "urllib3"})
+MODULES: Final[Mapping[str, frozenset[str]]] = {
+    "cluster": _CLUSTER,
+    "results-server": _CLUSTER | {"fastapi", "obstore", "sqlalchemy", "uvicorn"},
     "signed": frozenset({"cryptography", "h2", "spiffe"}),
 }
 """Top-level modules that each extra installs."""
@@ -26,7 +28,7 @@ def needs(extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         module = (error.name or "").partition(".")[0]
-        if module not in _MODULES[extra]:
+        if module not in MODULES[extra]:
             raise
         raise InputError(
             f"this needs the extra \"{extra}\": pip install 'resultsfw[{extra}]' ({module} is not installed)",

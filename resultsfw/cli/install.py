@@ -4,13 +4,12 @@ from contextlib import closing
 from typing import Any, Final
 
 from resultsfw.cli import show
+from resultsfw.cli.extras import needs
 from resultsfw.cli.settings import Given, core_of
-from resultsfw.controller.install import check, install, wait_for_rollout
 from resultsfw.controller.manifests import Choices, Plan, backends_with_rights, flags_patch, plan_of
 from resultsfw.controller.namespaces import parse_namespaces
 from resultsfw.errors import InputError
 from resultsfw.images import missing_registry
-from resultsfw.kube import KubeCluster, connect
 
 __all__ = ["choices_of", "install_on_cluster"]
 
@@ -31,6 +30,9 @@ def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | No
     if printed:
         _print(plan)
         return 0
+    with needs("cluster"):  # printing needs neither
+        from resultsfw.controller.install import check, install, wait_for_rollout  # noqa: PLC0415
+        from resultsfw.kube import KubeCluster, connect  # noqa: PLC0415
     with closing(connect(kubeconfig, context)) as connection:
         cluster = KubeCluster(connection)
         check(cluster, plan)

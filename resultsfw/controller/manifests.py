@@ -13,11 +13,11 @@ from typing import Any, Final
 import yaml
 
 from resultsfw.cluster import Kind, Object
-from resultsfw.controller.live_flags import CONFIG_MAP
 from resultsfw.controller.namespaced_rights import limit_to
 from resultsfw.controller.namespaces import check_namespace_name
 from resultsfw.errors import InputError
 from resultsfw.images import REGISTRY_VARIABLE, check_registry, located
+from resultsfw.tekton.api.configmaps import FEATURE_FLAGS
 
 __all__ = [
     "BACKENDS",
@@ -287,4 +287,4 @@ def flags_patch(plan: Plan) -> str:
     if not plan.flags:
         return ""
     patch = json.dumps({"data": dict(plan.flags)}, separators=(",", ":"))
-    return f"kubectl patch configmap {CONFIG_MAP} -n {plan.namespace} -p {shlex.quote(patch)}"
+    return f"kubectl patch configmap {FEATURE_FLAGS} -n {plan.namespace} -p {shlex.quote(patch)}"
