@@ -16,9 +16,9 @@ from resultsfw.cluster import Object
 __all__ = ["draw", "picture"]
 
 _MARGIN: Final = 24
-_GAP: Final = 90
+_GAP: Final = 64
 """Between columns, for the lines."""
-_FINALLY_GAP: Final = 130
+_FINALLY_GAP: Final = 92
 _PANEL_MARGIN: Final = 14
 _PADDING: Final = 12
 _HEAD: Final = 46

@@ -38,7 +38,7 @@ from resultsfw.tekton.taskrun.reconciler import Reconciler
 
 __all__ = ["RunRequest", "run_files"]
 
-_NO_IMAGES: Final = "images are not pulled: Steps run as processes, with the programs this machine has"
+_NO_IMAGES: Final = "images are not pulled: Steps run as processes, with programs of this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

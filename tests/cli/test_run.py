@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 WRITES = "printf 'hello' > $(results.greeting.path)"
 NAMED = "[{name: greeting}]"
-NO_IMAGES = "images are not pulled: Steps run as processes, with the programs this machine has"
+NO_IMAGES = "images are not pulled: Steps run as processes, with programs of this machine"
 
 
 def gone(pid):
