@@ -157,10 +157,8 @@ def assemble(
     watches = NamespaceWatches(options.watch_namespaces)
 
     def restart_of(kind: Kind) -> Callable[[str | None, str], None]:
-        restarts = metrics.watch_restarts.labels(kind.plural)
-
         def on_restart(namespace: str | None, reason: str) -> None:
-            restarts.inc()
+            metrics.watch_restarts.labels(kind.plural).inc()
             watches.on_restart(namespace, reason)
 
         return on_restart

@@ -101,7 +101,8 @@ def check_access(
             yield Finding(what=what, well=None, detail=f"cannot be checked: {answer.message}")
         elif answer.denied:
             what = _what(permission, answer.denied)
-            yield Finding(what=what, well=False, detail=_why_not(permission), fix=permission.fix)
+            fix = _fix(permission, namespaces)
+            yield Finding(what=what, well=False, detail=_why_not(permission), fix=fix)
         else:
             yield Finding(what=what, well=True, detail=permission.why)
 
@@ -128,7 +129,7 @@ def lacking_permissions(
         answer = _ask(cluster, permission, namespaces)
         if isinstance(answer, _Answer) and answer.denied:
             what = _what(permission, answer.denied)
-            sentence = f"{what}: {_why_not(permission)}; {permission.fix}"
+            sentence = f"{what}: {_why_not(permission)}; {_fix(permission, namespaces)}"
             lacking.append(Lack(sentence, everywhere=len(answer.denied) == answer.asked))
     return lacking
 
@@ -173,6 +174,13 @@ def _what(permission: RequiredPermission, namespaces: Collection[str]) -> str:
 
 def _why_not(permission: RequiredPermission) -> str:
     return f"not allowed, but needed {permission.why}"
+
+
+def _fix(permission: RequiredPermission, namespaces: Collection[str]) -> str:
+    """Return how to grant a permission; the manifests would grant it in all namespaces."""
+    if not namespaces:
+        return permission.fix
+    return f"resultsfw install --watch-namespaces {','.join(namespaces)}, and your other options"
 
 
 def _listed(namespaces: Collection[str]) -> str:

@@ -127,6 +127,9 @@ def test_permissions_are_asked_for_in_each_namespace_and_a_missing_one_names_tho
     lacking = {finding.what for finding in findings if finding.well is False}
     assert "get pods in b" in lacking
     assert all(what.endswith(" in b") for what in lacking)
+    assert {finding.fix for finding in findings if finding.well is False} == {
+        "resultsfw install --watch-namespaces a,b, and your other options"
+    }
     everywhere = [lack.everywhere for lack in lacking_permissions(rights, needs, ("a", "b"))]
     assert set(everywhere) == {False}
     assert {lack.everywhere for lack in lacking_permissions(Rights("flags"), needs, ("a", "b"))} == {True}
