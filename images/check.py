@@ -88,6 +88,7 @@ _SELF_CHECK: Final = Start((), 1, "BadEnvironment", {"RESULTSFW_WIRE": "none"})
 _NET: Final = ("claim", "config_map", "http", "oci", "run_result", "task_run")
 _STORES: Final = ("object_store",)
 _NO_CLUSTER: Final = {"KUBECONFIG": "/none"}
+_VERSION: Final = Start(("version",), 0, "plugin contract")
 
 EXPECTED: Final[Mapping[str, Expected]] = {
     "sidecar": Expected(13, (_SELF_CHECK,)),
@@ -104,6 +105,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
     "controller": Expected(
         160,
         (
+            _VERSION,
             Start(("controller", "--help"), 0, "Usage"),
             Start(("backends",), 0, "object-store"),
             Start(("doctor",), 2, "/none: no such file", _NO_CLUSTER),
@@ -112,6 +114,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
     "results-server": Expected(
         155,
         (
+            _VERSION,
             Start(("results-server", "--help"), 0, "Usage"),
             Start(
                 (
