@@ -55,7 +55,7 @@ __all__ = ["controller", "doctor", "install", "results_server"]
     "--listen",
     default=":8080",
     show_default=True,
-    help="Serve /healthz, /readyz and /metrics at this address; port 0 picks a free port.",
+    help="Serve /healthz, /readyz, /metrics and /debug here; port 0 picks a free port.",
 )
 @click.option(
     "--qps",
@@ -199,7 +199,7 @@ def install(printed: bool, wait: float | None, **given: Any) -> int:
 @click.option(
     "--listen-status",
     metavar="ADDRESS",
-    help="Serve /healthz, /readyz and /metrics here, without TLS.  [default: :8080; --local: nowhere]",
+    help="Serve /healthz, /readyz, /metrics, /debug here, without TLS.  [default: :8080; --local: nowhere]",
 )
 @click.option(
     "--tls-cert", metavar="FILE", help="Certificate chain of the server; reloaded when the file changes."

@@ -466,7 +466,6 @@ def dashboard():
                 "query": 'label_values({__name__=~"resultsfw_(server_)?build_info"}, job)',
                 "refId": "jobs",
             },
-            "definition": 'label_values({__name__=~"resultsfw_(server_)?build_info"}, job)',
             "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
             "options": [],
             "refresh": 2,
