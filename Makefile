@@ -78,12 +78,9 @@ performance: $(STAMP)
 pictures: $(STAMP)
 	$(BIN)/python docs/pictures/make.py
 
-# Installed once, and again when what is installed changes. Python compiles what is imported, so pip compiles
-# nothing: most modules of the libraries are never imported.
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --group dev --editable '.[$(EXTRAS)]'
+# Installed once, and again when what is installed changes.
+$(STAMP): pyproject.toml .ci/environment
+	@.ci/environment '$(PYTHON)' $(VENV) '$(EXTRAS)'
 	@touch $@
 
 clean:

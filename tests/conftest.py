@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import captures
 from pluginsite import Site
+from skipped import summary
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,6 +81,13 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say which tests were skipped and why, in a line for each reason."""
+    if lines := summary(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.section("skipped", sep="-")
+        terminalreporter.write_line("\n".join(lines))
 
 
 def pytest_generate_tests(metafunc):
