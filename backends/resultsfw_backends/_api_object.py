@@ -16,6 +16,7 @@ from typing import Any, Final
 from resultsfw import Extraction, Limits, Object, Problem, ProblemCode, Run, format_names
 from resultsfw.errors import NotFoundError
 from resultsfw.images import SIDECAR_NET
+from resultsfw.option_types import Quantity
 from resultsfw.pods import RESULTS_SIDECAR
 from resultsfw.sidecars import describe_end, has_ended, may_start_again, read_digest
 from resultsfw_backends._record_values import CompressedValue, compressed
@@ -53,7 +54,7 @@ class ObjectConfig(CompressingConfig):
 
     image: SidecarImage = SIDECAR_NET
     """The sidecar's image; it needs TLS."""
-    memory: str = "64Mi"
+    memory: Quantity = "64Mi"
     """Memory request and limit: the sidecar holds all results of the run at once."""
 
 

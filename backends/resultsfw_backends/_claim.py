@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from resultsfw import Cluster, Kind, Object
 from resultsfw.errors import BackendError, InputError, NotFoundError
 from resultsfw.images import SIDECAR_NET
+from resultsfw.option_types import Quantity
 from resultsfw_backends._results_sidecar import SidecarImage
 from resultsfw_backends._stored_values import StoringConfig
 
@@ -52,7 +53,7 @@ class Config(StoringConfig):
 
     image: SidecarImage = SIDECAR_NET
     """The sidecar's image, with the transports that need no library."""
-    memory: str = "64Mi"
+    memory: Quantity = "64Mi"
     """Memory request and limit of the sidecar."""
     claim: str = "results"
     """PersistentVolumeClaim in the namespace of each run."""

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from resultsfw.images import SIDECAR_OBJECT_STORE
+from resultsfw.option_types import Quantity
 from resultsfw_backends._results_sidecar import SidecarImage, fetch_container
 from resultsfw_backends._stored_values import StoringConfig
 
@@ -49,7 +50,7 @@ class Config(StoringConfig):
 
     image: SidecarImage = SIDECAR_OBJECT_STORE
     """The sidecar's image, with the library for object stores."""
-    memory: str = "128Mi"
+    memory: Quantity = "128Mi"
     """Memory request and limit of the sidecar."""
     url: str = Field(default="", max_length=URL_BYTES, validate_default=True)
     """Location of the objects: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER or file:///FOLDER."""

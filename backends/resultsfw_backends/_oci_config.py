@@ -3,13 +3,14 @@
 import os
 import re
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from resultsfw import Object, Run
 from resultsfw.errors import BackendError
 from resultsfw.images import SIDECAR_NET
+from resultsfw.option_types import Quantity, in_words
 from resultsfw_backends._results_sidecar import Certificates, SidecarImage, fetch_container
 from resultsfw_backends._stored_values import StoringConfig
 from resultsfw_transports.logins import login_for, own_logins
@@ -60,12 +61,19 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 """A uid that begins a tag, which has at most 128 characters."""
 
 
+Subject = Annotated[
+    str,
+    StringConstraints(pattern="^[^,]*(,[^,]+)?$"),
+    in_words('must be the name of a result, or two with "," between them: IMAGE_URL,IMAGE_DIGEST'),
+]
+
+
 class Config(StoringConfig):
     """Options of ``config.oci``."""
 
     image: SidecarImage = SIDECAR_NET
     """The sidecar's image; it needs TLS."""
-    memory: str = "64Mi"
+    memory: Quantity = "64Mi"
     """Memory request and limit of the sidecar, which never holds a complete value."""
     repository: str = Field(default="", max_length=200, validate_default=True)
     """What precedes a namespace in the names of repositories: REGISTRY/PATH, such as quay.io/acme/results."""
@@ -73,7 +81,7 @@ class Config(StoringConfig):
     """A repository for each namespace, REGISTRY/PATH/NAMESPACE, or for each run, with /UID after it."""
     secret: str = ""
     """Secret with registry logins (.dockerconfigjson) in the run's namespace; else the pod's pull secrets."""
-    subject: str = Field(default="", pattern="^[^,]*(,[^,]+)?$")
+    subject: Subject = ""
     """A result with an image by digest, or two with its name and its digest (IMAGE_URL,IMAGE_DIGEST)."""
     max_object_size: int = Field(default=1024**3, ge=1, le=MOST)
     """Maximum bytes of one result."""

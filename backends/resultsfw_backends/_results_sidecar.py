@@ -4,11 +4,12 @@ import ssl
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from resultsfw import Limits, Object, Run, podparts
 from resultsfw.errors import InputError
 from resultsfw.images import SIDECAR, located
+from resultsfw.option_types import Quantity, in_words
 from resultsfw.podchecks import refuse_containers
 from resultsfw.pods import RESULTS_SIDECAR, containers, is_plain
 from resultsfw_sidecar import wire as wires
@@ -50,6 +51,14 @@ SidecarImage = Annotated[str, AfterValidator(located), Field(validate_default=Tr
 """An option with an image; the project's are taken from the operator's registry."""
 
 
+Interval = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$"),
+    in_words("must be a duration such as 100ms, 1.5s or 1m"),
+]
+"""An option with a duration as Go writes it."""
+
+
 class SidecarConfig(BaseModel):
     """Options of every backend that adds the results sidecar."""
 
@@ -59,11 +68,11 @@ class SidecarConfig(BaseModel):
 
     image: SidecarImage = SIDECAR
     """The sidecar's image."""
-    polling_interval: str = Field(default="100ms", pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$")
+    polling_interval: Interval = "100ms"
     """Interval at which the sidecar checks for the Steps' end, if it cannot watch for it."""
-    cpu: str = "10m"
+    cpu: Quantity = "10m"
     """CPU request of the sidecar, so that quotas that demand a request accept the pod."""
-    memory: str = "32Mi"
+    memory: Quantity = "32Mi"
     """Memory request and limit of the sidecar."""
     sidecar: Literal["native", "plain"] = "native"
     """A native sidecar, which Kubernetes (1.29 and later) restarts and ends last, or a plain container."""

@@ -31,6 +31,7 @@ from resultsfw import (
 )
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.images import SIDECAR_NET
+from resultsfw.option_types import Quantity
 from resultsfw.podchecks import refuse_shared_processes, refuse_tokens
 from resultsfw.pods import RESULTS_SIDECAR, container_states, has_finished
 from resultsfw.sidecars import describe_end, has_ended, read_digest
@@ -63,7 +64,7 @@ class Config(CompressingConfig):
 
     image: SidecarImage = SIDECAR_NET
     """The sidecar's image; it needs TLS."""
-    memory: str = "64Mi"
+    memory: Quantity = "64Mi"
     """Memory request and limit: the sidecar holds all results at once."""
     url: str = "https://resultsfw-results-server.resultsfw.svc:8443"
     """URL of the results server, for pods and for the controller."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from resultsfw.errors import InputError
 from resultsfw.images import SIDECAR_SIGNED, located
+from resultsfw.option_types import Quantity, bytes_of, in_words
 from resultsfw.signatures import check_trust_domain
 from resultsfw_extensions._spire_entries import EntriesConfig
 
@@ -19,6 +20,9 @@ MOUNT_PATH: Final = "/spiffe-workload-api"
 _SOCKET: Final = re.compile(r"unix:///[^\x00-\x20\x7f?#]{1,100}")
 
 Policy: TypeAlias = Literal["fail", "mark", "off"]
+
+_LEAST_MEMORY: Final = "64Mi"
+"""With less, the kernel ends the signing container, which uses 55 MB (docs/explanation/performance.md)."""
 
 _OFF: Final = False
 """What the word ``off`` without quotes is in YAML 1.1."""
@@ -44,6 +48,12 @@ def _is_folder(path: str) -> str:
     return path
 
 
+def _is_enough(memory: str) -> str:
+    if bytes_of(memory) < bytes_of(_LEAST_MEMORY):
+        raise ValueError(f"must be at least {_LEAST_MEMORY}, which the signer needs")
+    return memory
+
+
 def _is_file_name(name: str) -> str:
     if name in (".", ".."):
         raise ValueError("must be the name of a file")
@@ -60,18 +70,35 @@ def _is_socket(address: str) -> str:
 
 TrustDomain = Annotated[str, AfterValidator(_is_trust_domain)]
 PolicyOption = Annotated[Policy, BeforeValidator(lambda given: "off" if given is _OFF else given)]
-Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+Namespace = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+    in_words('must be the name of a namespace: at most 63 lower-case letters, digits and "-"'),
+]
+Memory = Annotated[Quantity, AfterValidator(_is_enough)]
 Image = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,999}$"),
+    in_words("must be the name of an image, such as registry.example.org/team/sidecar-signed:0.1.0"),
     AfterValidator(located),
     Field(validate_default=True),
 ]
-Driver = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$")]
-Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]{1,250}$"), AfterValidator(_is_folder)]
+Driver = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"),
+    in_words('must be the name of a CSI driver: at most 63 letters, digits, "." and "-"'),
+]
+Folder = Annotated[
+    str,
+    StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]{1,250}$"),
+    in_words("must be an absolute path of a folder, of at most 251 characters"),
+    AfterValidator(_is_folder),
+]
 FileName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$"), AfterValidator(_is_file_name)
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$"),
+    in_words('must be the name of a file: at most 100 letters, digits, "_", "." and "-"'),
+    AfterValidator(_is_file_name),
 ]
 Socket = Annotated[str, AfterValidator(_is_socket)]
 
@@ -107,8 +134,8 @@ class SignedConfig(BaseModel):
     """Image of the signing container: it also replaces the results sidecar's image."""
     cpu: Quantity = "10m"
     """CPU request of a container that only signs."""
-    memory: Quantity = "128Mi"
-    """Memory request and limit of the signing container; a results sidecar that has more keeps it."""
+    memory: Memory = "128Mi"
+    """Memory request and limit of the signing container, from 64Mi on; a results sidecar keeps more."""
     wait: Annotated[int, Field(ge=1, le=600)] = 60
     """Seconds to wait at a run's end for an identity; never longer than the pod's grace period minus five."""
     tekton_keys: bool = False

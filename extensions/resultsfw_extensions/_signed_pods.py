@@ -5,11 +5,11 @@ the same files at the same moment, and prints nothing but the signature.
 """
 
 import json
-import re
 from typing import Final
 
 from resultsfw import Limits, Object, Run, podparts
 from resultsfw.errors import InputError
+from resultsfw.option_types import bytes_of
 from resultsfw.podchecks import refuse_containers, refuse_mounts, refuse_shared_processes
 from resultsfw.pods import RESULTS_SIDECAR, containers, grace_period
 from resultsfw_extensions._signed_config import MOUNT_PATH, SignedConfig
@@ -36,19 +36,6 @@ _OWN_TRANSPORTS: Final = "resultsfw_transports."
 
 _SPARE_SECONDS: Final = 5
 """Seconds of the pod's grace period that remain for the delivery after the wait for an identity."""
-
-_QUANTITY: Final = re.compile(r"([0-9]{1,18})(?:\.[0-9]{1,9})?(|k|M|G|T|Ki|Mi|Gi|Ti)")
-_UNITS: Final = {
-    "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 def refuse_reserved_names(run: Run) -> None:
@@ -204,11 +191,5 @@ def _raise_memory(container: Object, memory: str) -> None:
     resources = container.setdefault("resources", {})
     for kind in ("requests", "limits"):
         given = resources.get(kind) or {}
-        if "memory" in given and _bytes_of(given["memory"]) < _bytes_of(memory):
+        if "memory" in given and bytes_of(given["memory"]) < bytes_of(memory):
             resources[kind] = {**given, "memory": memory}
-
-
-def _bytes_of(quantity: object) -> int:
-    """Return the bytes of a quantity, its fraction left out; 0 for a form that is not used for memory."""
-    match = _QUANTITY.fullmatch(str(quantity))
-    return int(match[1]) * _UNITS[match[2]] if match else 0

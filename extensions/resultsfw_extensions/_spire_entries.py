@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from resultsfw import Object
 from resultsfw.errors import ClusterError, FlagError, UnavailableError
+from resultsfw.option_types import in_words
 
 from ._spiffe_grpc import Credentials, StatusCode, call, status_error
 
@@ -40,9 +41,22 @@ def _port(server: str) -> str:
     return server
 
 
-ServerAddress = Annotated[str, StringConstraints(pattern=SERVER_PATTERN), AfterValidator(_port)]
-Selector = Annotated[str, StringConstraints(pattern=SELECTOR_PATTERN)]
-SpiffeId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=_MAX_ID)]
+ServerAddress = Annotated[
+    str,
+    StringConstraints(pattern=SERVER_PATTERN),
+    in_words("must be HOST:PORT of the SPIRE server, or unix:///PATH of its socket"),
+    AfterValidator(_port),
+]
+Selector = Annotated[
+    str,
+    StringConstraints(pattern=SELECTOR_PATTERN),
+    in_words("must be TYPE:VALUE without spaces, such as k8s:container-image:IMAGE"),
+]
+SpiffeId = Annotated[
+    str,
+    StringConstraints(pattern=ID_PATTERN, max_length=_MAX_ID),
+    in_words("must be a SPIFFE ID with a path, such as spiffe://example.org/resultsfw/nodes"),
+]
 
 
 class EntriesConfig(BaseModel):

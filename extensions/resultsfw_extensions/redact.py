@@ -29,6 +29,7 @@ from resultsfw import (
     result_label,
 )
 from resultsfw.errors import BackendError, ResultsError
+from resultsfw.option_types import in_words
 
 try:
     import re2
@@ -65,9 +66,17 @@ def _is_pattern(pattern: str) -> str:
     return pattern
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$"),
+    in_words('must be a name of at most 40 letters, digits, "_", "." and "-" that begins with none of these'),
+]
 Pattern = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_is_pattern)]
-Mark = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
+Mark = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,80}$"),
+    in_words("must be 1 to 80 characters of one line"),
+]
 
 
 class RedactConfig(BaseModel):

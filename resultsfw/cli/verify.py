@@ -13,9 +13,10 @@ from resultsfw.cli.saved_run import checked_status
 from resultsfw.cli.show import plain
 from resultsfw.cli.sources import LEVELS, Source
 from resultsfw.cli.verify_pipelines import verify_pipelinerun
-from resultsfw.errors import InputError
+from resultsfw.errors import InputError, SignatureError
 from resultsfw.jsons import MAX_DEPTH, is_deeper_than, is_json
 from resultsfw.signatures import (
+    Reason,
     SpiffeId,
     TrustBundle,
     VerifiedRun,
@@ -25,13 +26,12 @@ from resultsfw.signatures import (
     parse_spiffe_id,
     verify_taskrun,
 )
-from resultsfw.signatures.bundles import BUNDLE_BYTES
+from resultsfw.signatures.bundles import BUNDLE_BYTES, UNNAMED
+from resultsfw.signatures.reasons import refusal
 from resultsfw.tekton.api.kinds import PIPELINERUNS
 
 __all__ = ["verify_runs"]
 
-_UNNAMED: Final = "unnamed"
-"""Stands for the trust domain of a bundle until it is known."""
 _API_VERSION: Final = "tekton.dev/v1"
 
 
@@ -143,10 +143,14 @@ def _bundle(files: Sequence[str], trust_domain: str | None) -> TrustBundle:
             text = read_bytes(file, limit=BUNDLE_BYTES).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError(f"{file}: is not UTF-8", subject=file) from error
-        for domain, bundle in parse_bundles(text, trust_domain=trust_domain or _UNNAMED).items():
+        try:
+            bundles = parse_bundles(text, trust_domain=trust_domain or UNNAMED)
+        except SignatureError as error:
+            raise refusal(Reason(error.reason), f"{file}: {error.message}", subject=file) from error
+        for domain, bundle in bundles.items():
             if trust_domain in (None, domain):
                 authorities |= dict.fromkeys(bundle.authorities)
-                domains |= {domain} if domain != _UNNAMED else _domains(bundle)
+                domains |= {domain} if domain != UNNAMED else _domains(bundle)
     named = trust_domain or (domains.pop() if len(domains) == 1 else None)
     if named is None or not authorities:
         known = f"it has those of {', '.join(sorted(domains))}" if domains else "no authority in it names one"

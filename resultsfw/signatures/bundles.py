@@ -15,7 +15,7 @@ from resultsfw.signatures.reasons import Reason, refusal
 from resultsfw.signatures.spiffe_ids import check_trust_domain
 from resultsfw.signatures.strict_json import StrictJsonError, decode_base64, parse_object
 
-__all__ = ["BUNDLE_BYTES", "bundle_from_der", "parse_bundles"]
+__all__ = ["BUNDLE_BYTES", "UNNAMED", "bundle_from_der", "parse_bundles"]
 
 BUNDLE_BYTES: Final = 4_194_304
 """Bytes of a file with bundles."""
@@ -26,6 +26,8 @@ _AUTHORITY_BYTES: Final = 65_536
 _DOMAINS: Final = 256
 """Trust domains of one file."""
 _USE: Final = "x509-svid"
+UNNAMED: Final = "unnamed"
+"""Stands for the trust domain of a bundle that names none."""
 
 
 def bundle_from_der(trust_domain: str, authorities: Iterable[bytes]) -> TrustBundle:
@@ -60,7 +62,7 @@ def parse_bundles(text: str, *, trust_domain: str) -> dict[str, TrustBundle]:
     Args:
         text: Certificates in PEM; a SPIFFE bundle (JSON Web Key Set); or a map of several,
             ``{"trust_domains": {"example.org": {"keys": [...]}}}``.
-        trust_domain: Whose bundle it is, if the text does not name it.
+        trust_domain: Whose bundle it is, if the text does not name it; or `UNNAMED`.
 
     Raises:
         InputError: A trust domain has no valid name.
@@ -115,9 +117,9 @@ def _key_certificate(trust_domain: str, number: int, key: Mapping[str, Any]) -> 
 
 
 def _malformed(trust_domain: str, why: str) -> Exception:
+    bundle = "the trust bundle" if trust_domain == UNNAMED else f"the trust bundle of {trust_domain}"
     return refusal(
         Reason.MALFORMED_BUNDLE,
-        f"the trust bundle of {trust_domain} cannot be used: {why}; export it again with "
-        f"`spire-server bundle show -format spiffe`",
+        f"{bundle} cannot be used: {why}; export it again with `spire-server bundle show -format spiffe`",
         subject=trust_domain,
     )

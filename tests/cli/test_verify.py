@@ -236,7 +236,10 @@ def test_a_file_without_a_run_is_refused(cli, write, bundle, text, why):
 @pytest.mark.parametrize("text", [b"\xff", b"x", b'{"keys": []}'])
 def test_a_file_that_is_not_a_bundle_is_refused(cli, write, text):
     write("run.yaml", yaml.safe_dump(signed()))
-    assert cli("verify", "-f", "run.yaml", "--bundle", write("bad", text)).status == 2
+    ran = cli("verify", "-f", "run.yaml", "--bundle", write("bad", text))
+    assert ran.status == 2
+    assert ran.err.startswith("error: bad: ")
+    assert "unnamed" not in ran.err
 
 
 def test_a_bundle_is_required(cli, write):

@@ -64,6 +64,7 @@ def test_the_word_off_needs_no_quotes_in_yaml():
         ({"image": ""}, "image"),
         ({"image": "a b"}, "image"),
         ({"memory": "lots"}, "memory"),
+        ({"memory": "1Mi"}, "at least 64Mi"),
         ({"cpu": "-1"}, "cpu"),
         ({"wait": 0}, "wait"),
         ({"wait": 601}, "wait"),
