@@ -38,8 +38,8 @@ for name in sys.argv[2:]:
 # A module that puts another in its place, as collections.abc does in Python 3.13, has a file of its own.
 for name, module in sys.modules.items():
     folder = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", None)
-    if folder and module.__spec__.name != name:
-        print(sys.meta_path[-1].find_spec(name, folder).origin)
+    if folder and module.__spec__.name != name and (found := sys.meta_path[-1].find_spec(name, folder)):
+        print(found.origin)
 print(*(path.__file__ for path in sys.modules.values() if getattr(path, "__file__", None)), sep="\\n")
 """
 

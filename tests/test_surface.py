@@ -35,6 +35,9 @@ from resultsfw.cli import commands
 _MODULES = re.compile(r"\b(?:[a-z0-9_]+\.)+(?=[A-Z])")
 """In front of a type, where it only makes lines longer, and is not the same in all versions of Python."""
 
+_UNION = re.compile(r"\bUnion\[([\w, ]+)\]")
+"""What Python from 3.14 on shows as ``A | B``."""
+
 RECORD = Path(__file__).parent / "data" / "surface.txt"
 
 
@@ -122,7 +125,7 @@ def surface():
         others(),
     )
     text = "".join(f"{line}\n" for part in parts for line in part)
-    return _MODULES.sub("", text)
+    return _UNION.sub(lambda found: found[1].replace(", ", " | "), _MODULES.sub("", text))
 
 
 def test_the_public_surface_is_as_it_was_recorded():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from resultsfw import site
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,21 @@ def test_it_holds_the_packages_and_their_papers(unpacked):
     }
     assert (unpacked / "resultsfw" / "py.typed").exists()
     assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_links_of_the_readme_on_a_package_index_are_pages_of_the_site(unpacked):
+    """Each is absolute, and made of a file of this repository."""
+    (metadata,) = unpacked.glob("*.dist-info/METADATA")
+    links = re.findall(r"\]\(([^)#]+)", metadata.read_text())
+    assert len(links) > 20
+    for link in links:
+        path = link.removeprefix(site.SITE).strip("/")
+        if path == link.strip("/"):
+            assert link.startswith("https://"), link
+            continue
+        place = path.removeprefix("repository/") if path.startswith("repository/") else f"docs/{path}"
+        files = (place, f"{place}.md", f"{place}/README.md", f"{place}/index.md")
+        assert any((ROOT / file).is_file() for file in files), link
 
 
 def test_the_backends_are_found_in_it_by_entry_point(unpacked):

@@ -40,6 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     root = Path(config.docs_dir).parent
     pages = [f"docs/{file.src_uri}" for file in files.documentation_pages()]
     known = set(pages)
+    pages.append("README.md")  # on a package index its links lead here (pyproject.toml)
     while pages:
         path = pages.pop()
         for target in linked(path, (root / path).read_text(encoding="utf-8")):

@@ -1,5 +1,6 @@
 """Drives one pod, as a kubelet's pod worker does: starts and stops its containers and keeps their states."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,13 @@ from resultsfw.local.process_spec import ConfigError, ProcessSpec, StartError, b
 from resultsfw.local.volumes import MountError, PodFolder
 
 __all__ = ["PodWorker"]
+
+log = logging.getLogger(__name__)
+
+_WRITABLE: Final = (
+    "this machine allows no mount namespaces: Steps can write where their mounts are read-only, which a "
+    "cluster refuses"
+)
 
 _SIGNAL_BASE: Final = 128
 _START_ERROR: Final = 128
@@ -242,6 +250,8 @@ class PodWorker:
             return
         self._probes.forget(container)
         self._stopper.on_terminated(container)
+        if any(target.is_symlink() for _, target in self.folder.read_only(container.name)):
+            log.warning("%s", _WRITABLE)
         code = os.waitstatus_to_exitcode(wait_status)
         if code < 0:
             code = _SIGNAL_BASE - code
