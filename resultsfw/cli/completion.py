@@ -1,15 +1,19 @@
 """Completion: the script of ``resultsfw completion``, what values may be, and kubectl's protocol."""
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import CompletionItem as Item
 from click.shell_completion import ShellComplete, get_completion_class
+
+if TYPE_CHECKING:
+    from resultsfw.cli.inputs import Document
 
 __all__ = ["SHELLS", "add_completions", "kubectl_complete", "script"]
 
@@ -23,6 +27,9 @@ _SECONDS: Final = 2.0
 
 _NAMES: Final = 200
 """Names of runs that are offered."""
+
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""Names that an API server accepts (DNS subdomains, RFC 1123), whose characters mean nothing to a shell."""
 
 _BACKENDS: Final = "resultsfw.backends"
 _EXTENSIONS: Final = "resultsfw.extensions"
@@ -63,24 +70,37 @@ class _RunNames(click.types.StringParamType):
     """A text whose completions are names of TaskRuns: of the cluster, or of the files that are given."""
 
     def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Item]:
-        from resultsfw.cli.sources import Where, open_source  # noqa: PLC0415 - only where names are completed
-        from resultsfw.errors import ResultsError  # noqa: PLC0415 - see above
+        from resultsfw.cli.inputs import STDIN  # noqa: PLC0415 - only where names are completed
+        from resultsfw.cli.sources import Where, open_source  # noqa: PLC0415 - see above
         from resultsfw.tekton.api.kinds import TASKRUNS  # noqa: PLC0415 - see above
 
         options = ("files", "namespace", "kubeconfig", "context")
+        if STDIN in (ctx.params.get("files") or ()):
+            return []  # it is what the user types
         where = Where(**{option: ctx.params[option] for option in options if ctx.params.get(option)})
         found: list[str] = []
 
         def ask() -> None:
-            with suppress(ResultsError), open_source(where, note=lambda _: None) as source:
-                names = (document.obj["metadata"]["name"] for document in source.runs((TASKRUNS,), ""))
-                found.extend(islice((name for name in names if name.startswith(incomplete)), _NAMES))
+            # Whatever is wrong with files or a cluster, a traceback must not disturb who types.
+            with suppress(Exception), open_source(where, note=lambda _: None) as source:
+                names = map(_name, source.runs((TASKRUNS,), ""))
+                found.extend(islice((name for name in names if name and name.startswith(incomplete)), _NAMES))
 
         # A cluster that does not answer must not hold up who types: the thread is left behind.
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         asking.join(_SECONDS)
         return [Item(name) for name in found]
+
+
+def _name(document: "Document") -> str:
+    """Return the name of an object; "" where no API server accepts it.
+
+    A saved file may have any name: the shell would insert ``$(command)`` for the user to run.
+    """
+    metadata = document.obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) and _OBJECT_NAME.fullmatch(name) else ""
 
 
 _BY_NAME: Final["Mapping[tuple[str, str], click.ParamType[str]]"] = {

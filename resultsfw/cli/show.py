@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -24,6 +24,7 @@ from resultsfw.provenance import KINDS
 from resultsfw.references import read_reference, read_reference_list
 from resultsfw.status import ALL_DONE, VERIFIED
 from resultsfw.types import CollectionOutcome, Reference
+from resultsfw.values import escape_surrogates
 
 __all__ = [
     "INDENT",
@@ -107,13 +108,30 @@ def write(text: str) -> None:
 
 
 def as_json(value: Any) -> str:
-    """Return a value as JSON that ends with a newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Return a value as JSON that ends with a newline; what is not printable is escaped, as JSON allows."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return _escaped(text, lambda char: json.dumps(char)[1:-1]) + "\n"
 
 
 def as_yaml(value: Any) -> str:
-    """Return a value as YAML, with multi-line text as block scalars."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH))
+    """Return a value as YAML, with multi-line text as block scalars.
+
+    What is not printable is escaped, as YAML allows in quotes. A lone surrogate, which YAML cannot express,
+    becomes the text of its escape.
+    """
+    text = str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH))
+    return _escaped(text, lambda char: f"\\U{ord(char):08x}")
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    """Return lines with each character escaped that is not printable: it must not steer a terminal."""
+    if _is_printable(text):
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else escape(char) for char in text)
+
+
+def _is_printable(text: str) -> bool:
+    return all(line.isprintable() for line in text.split("\n"))
 
 
 if TYPE_CHECKING:
@@ -130,7 +148,10 @@ class _Dumper(_Base):
 
 
 def _represent_text(dumper: Any, text: str) -> Any:
+    text = escape_surrogates(text)
     style = "|" if "\n" in text else None if means_itself(text) else "'"
+    if not _is_printable(text):
+        style = '"'  # there alone `as_yaml` can escape what libyaml leaves as it is
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

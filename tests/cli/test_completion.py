@@ -65,6 +65,33 @@ def test_names_of_runs_are_those_of_the_files_that_are_given(tmp_path):
     ) == ([], ":4")
 
 
+def test_names_that_a_shell_would_run_or_that_are_no_names_are_not_offered(tmp_path, capsys):
+    names = [
+        "$(touch pwned)",
+        "`id`",
+        "a\nfile,b",
+        "tab\tthere",
+        "*",
+        "; ls",
+        "\ud800",
+        "-x",
+        5,
+        None,
+        "good",
+    ]
+    file = tmp_path / "runs.json"
+    runs = [{"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": name}} for name in names]
+    bare = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun"}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [bare, *runs]}))
+    for words in (["explain", "-f", str(file), ""], ["list", "-f", str(file), ""]):
+        assert candidates(completion.kubectl_complete(commands.resultsfw, words)) == (["good"], ":4")
+    assert candidates(completion.kubectl_complete(commands.resultsfw, ["explain", "-f", "-", ""])) == (
+        [],
+        ":4",
+    )
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_a_script_of_their_own(cli, shell):
     assert "_RESULTSFW_COMPLETE" in cli("completion", shell).out

@@ -1,14 +1,19 @@
 """Tables fit their width, say what they leave out, and obey nothing that a value brings along."""
 
 import io
+import json
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from resultsfw.cli import show
 from resultsfw.cli.advice import Advice
 from resultsfw.limits import result_too_large
 from resultsfw.types import CollectionOutcome
+from resultsfw.values import escape_surrogates
 
 
 def printed(taskrun, width=60, collected=None):
@@ -141,3 +146,23 @@ def test_artifacts_and_what_was_left_out_of_them_are_shown():
     assert not any("\x1b" in line for line in lines)
     assert lines[-2:] == ["  and 3 more artifacts", '  artifacts of Step "s": left out']
     assert sum("artifact " in line for line in lines) == 20
+
+
+ODD = "a :#'\"\\\n\t\r\x00\x1b\x7f\x85\x9b\u2028\u202e\ufeff\ud800\udfff\U000e0001\U0001f600é"
+TEXTS = st.text(st.sampled_from(ODD), max_size=8)
+
+
+@given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS, max_size=2), max_size=2))
+def test_json_and_yaml_steer_no_terminal_and_keep_their_texts(value):
+    as_json, as_yaml = show.as_json(value), show.as_yaml(value)
+    for text in (as_json, as_yaml):
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert json.loads(as_json) == json.loads(json.dumps(value))
+    assert yaml.safe_load(as_yaml) == plain_copy(value)
+
+
+def plain_copy(value):
+    """The value with lone surrogates escaped, which YAML cannot express."""
+    if isinstance(value, dict):
+        return {escape_surrogates(key): plain_copy(inner) for key, inner in value.items()}
+    return list(map(plain_copy, value)) if isinstance(value, list) else escape_surrogates(value)
