@@ -348,7 +348,7 @@ def test_a_client_whose_tokens_await_review_delays_no_other_client(server, revie
         max_size=12,
     )
 )
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_bytes_do_not_stop_the_server(shared, pieces):
     with contextlib.suppress(ConnectionError), shared.raw(b"".join(pieces)) as sock:
         sock.settimeout(0.05)
