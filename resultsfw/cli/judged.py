@@ -20,7 +20,7 @@ from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.models import TaskRun
 from resultsfw.tekton.api.task_models import TaskSpec
 from resultsfw.tekton.api.times import parse_time
-from resultsfw.tekton.podstatus.pod_state import main_statuses
+from resultsfw.tekton.podstatus.pod_state import main_statuses, runs_as_processes
 from resultsfw.tekton.spec.declared_results import run_of
 from resultsfw.tekton.taskrun.foreign_pods import TEKTON_WIRE, infer_stamp
 from resultsfw.tekton.taskrun.offline import Offline, taskrun_from_pod
@@ -129,10 +129,11 @@ def may_be_dropped(offline: Offline, pod: Object | None, code: int | None) -> bo
     """Return whether Tekton's entrypoint may have dropped the results of a Step that ended with this code.
 
     If they are too large for a message, it writes no message, logs that in the Step's log only, and exits
-    with code 1, as the Step itself may have done (cmd/entrypoint/main.go).
+    with code 1, as the Step itself may have done (cmd/entrypoint/main.go). It does so in the pods of every
+    controller; where containers are processes of this machine, another entrypoint reports it.
     """
     by_message = offline.stamp is not None and offline.stamp.backend == MESSAGES
-    return by_message and not is_stamped(pod or {}) and code == 1
+    return by_message and code == 1 and not runs_as_processes(pod or {})
 
 
 def _dropped_by(offline: Offline, pod: Object, source: Source) -> frozenset[str]:

@@ -11,6 +11,7 @@ from resultsfw.cluster import Object
 from resultsfw.local.apiserver_rules import now
 from resultsfw.local.step.message import MESSAGE_BYTES
 from resultsfw.messages import POD_MESSAGE_BYTES
+from resultsfw.tekton.podstatus.pod_state import PROCESS_ID
 
 __all__ = [
     "NODE",
@@ -109,7 +110,7 @@ class Container:
     @property
     def container_id(self) -> str:
         """Return the containerID for the status."""
-        return f"process://{self.id}"
+        return f"{PROCESS_ID}{self.id}"
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from errno import EADDRINUSE
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
@@ -15,7 +16,7 @@ from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.operations.debug import LOOPBACK, NOT_LOCAL, encode_state
 
-__all__ = ["LocalPages", "Pages", "StatusServer", "parse_address"]
+__all__ = ["LocalPages", "Pages", "StatusServer", "not_listening", "parse_address"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,14 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def not_listening(option: str, address: tuple[str, int], error: OSError) -> InputError:
+    """Return what to raise if the system refuses the address that an option names."""
+    host, port = address
+    hint = f"; choose another port, or let the system choose: {option} {host}:0"
+    reason = f"{option} {host}:{port}: {error.strerror}"
+    return InputError(reason + (hint if error.errno == EADDRINUSE else ""), subject=option)
+
+
 class StatusServer:
     """Serves the pages on its own threads; a slow client does not delay others.
 
@@ -61,8 +70,7 @@ class StatusServer:
         try:
             self._server: ThreadingHTTPServer = server(address, handler)
         except OSError as error:
-            host, port = address
-            raise InputError(f"--listen {host}:{port}: {error.strerror}", subject="--listen") from error
+            raise not_listening("--listen", address, error) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name="status", daemon=True
         )

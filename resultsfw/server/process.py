@@ -19,7 +19,7 @@ from resultsfw.operations.access import RequiredPermission, missing_permissions
 from resultsfw.operations.api_metrics import ApiMetrics
 from resultsfw.operations.debug import install_signal_handler
 from resultsfw.operations.logs import set_up
-from resultsfw.operations.status_pages import parse_address
+from resultsfw.operations.status_pages import not_listening, parse_address
 from resultsfw.ratelimit import TokenBucket
 from resultsfw.server.api import Service, make_app
 from resultsfw.server.connections import Connections, Listener, listen
@@ -228,11 +228,10 @@ class _Readiness:
 
 @contextlib.contextmanager
 def _listening(address: tuple[str, int], connections: Connections, option: str) -> Iterator[Listener]:
-    host, port = address
     try:
-        sock = listen(host, port, connections)
+        sock = listen(*address, connections)
     except OSError as error:
-        raise InputError(f"{option} {host}:{port}: {error.strerror}", subject=option) from error
+        raise not_listening(option, address, error) from error
     with sock:
         yield sock
 

@@ -24,6 +24,7 @@ from resultsfw.kube.contexts import default_namespace
 
 SIDECAR = "sidecar-tekton-log-results"
 TEKTON = {"apiVersion": "tekton.dev/v1"}
+DROPPED = b"2026/01/01 Termination message is above max allowed size 4096, caused by large task result.\n"
 FIELDS = st.sampled_from(
     ["conditions", "results", "steps", "taskSpec", "name", "value", "type", "provenance"]
 )
@@ -134,8 +135,7 @@ def test_what_tekton_lost_in_a_run_that_succeeded_is_explained(cli, captured):
 def test_the_log_of_a_step_says_that_its_results_were_dropped(cli, server, captured):
     captured("tm-overflow-entrypoint")
     assert "big (string): unknown" in words(cli("explain", "tm-overflow-entrypoint"))
-    said = b"2026/01/01 Termination message is above max allowed size 4096, caused by large task result.\n"
-    server.state.logs["tm-overflow-entrypoint-pod"] = said
+    server.state.logs["tm-overflow-entrypoint-pod"] = DROPPED
     ran = cli("explain", "tm-overflow-entrypoint")
     assert (ran.status, "big (string): lost" in words(ran)) == (1, True)
     assert "says that its entrypoint (Tekton's) dropped its results" in words(ran)
@@ -144,6 +144,19 @@ def test_the_log_of_a_step_says_that_its_results_were_dropped(cli, server, captu
     assert "not reached" in cli("explain", "tm-overflow-entrypoint", "-o", "html").out  # the status
     server.plan(refuse(403), times=9, path="/log")
     assert "big (string): unknown" in words(cli("explain", "tm-overflow-entrypoint"))
+
+
+def test_tektons_entrypoint_drops_results_in_pods_of_our_controller_too(cli, server, captured):
+    captured("tm-overflow-entrypoint")
+    pod = server.state.objects["pods", "team", "tm-overflow-entrypoint-pod"]
+    stamp = {"resultsfw.dev/stamp": "termination-message/0", "resultsfw.dev/max-result-size": "4096"}
+    pod["metadata"]["annotations"] = pod["metadata"].get("annotations", {}) | stamp
+    assert "big (string): unknown" in words(cli("explain", "tm-overflow-entrypoint"))
+    server.state.logs["tm-overflow-entrypoint-pod"] = DROPPED
+    assert "big (string): lost" in words(cli("explain", "tm-overflow-entrypoint"))
+    for status in pod["status"]["containerStatuses"]:
+        status["containerID"] = "process://1"  # its entrypoint says which result is too large
+    assert "big (string): absent" in words(cli("explain", "tm-overflow-entrypoint"))
 
 
 def test_a_log_that_may_not_be_read_says_which_right_is_missing(cli, server, captured):

@@ -1,5 +1,7 @@
 """Answer yes-or-no questions about a pod of a TaskRun: scheduled, started, ended."""
 
+from typing import Final
+
 from resultsfw.cluster import Object
 from resultsfw.pods import (
     container_states,
@@ -11,14 +13,26 @@ from resultsfw.pods import (
 from resultsfw.tekton.api.kinds import CANCEL_ANNOTATION, READY_ANNOTATION, is_step
 
 __all__ = [
+    "PROCESS_ID",
     "all_containers_ended",
     "disruption_reason",
     "init_statuses",
     "is_cancellable",
     "is_scheduled",
     "main_statuses",
+    "runs_as_processes",
     "steps_may_have_started",
 ]
+
+PROCESS_ID: Final = "process://"
+"""Beginning of the ``containerID`` of each container in a pod of the local engine."""
+
+
+def runs_as_processes(pod: Object) -> bool:
+    """Return whether the local engine runs the pod's containers, with an entrypoint of its own."""
+    return any(
+        str(status.get("containerID") or "").startswith(PROCESS_ID) for status in main_statuses(pod).values()
+    )
 
 
 def main_statuses(pod: Object) -> dict[str, Object]:
