@@ -72,9 +72,18 @@ def validate_config(name: str, config_type: type[BaseModel], raw: Mapping[str, A
     except ValidationError as error:
         # pydantic puts its own words before those of a validator.
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: "
-            f"{fault['msg'].removeprefix('Value error, ')}"
+            f"{_option(config_type, fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         key = f"{CONFIG_PREFIX}{name}"
         raise FlagError(f'feature flag "{key}": {faults}', subject=key) from error
+
+
+def _option(config_type: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Return an option's name as operators write it: of an invalid default, pydantic names the attribute."""
+    if not location:
+        return "the whole"
+    first = str(location[0])
+    field = config_type.model_fields.get(first)
+    name = (field.alias if field else None) or first
+    return ".".join((name, *map(str, location[1:])))

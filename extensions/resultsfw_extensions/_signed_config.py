@@ -37,8 +37,7 @@ def _is_trust_domain(name: str) -> str:
         return check_trust_domain(name)
     except InputError:
         raise ValueError(
-            "trust-domain must be a SPIFFE trust domain such as example.org: lower-case letters, digits, "
-            '".", "-" and "_"'
+            'must be a SPIFFE trust domain such as example.org: lower-case letters, digits, ".", "-" and "_"'
         ) from None
 
 

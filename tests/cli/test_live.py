@@ -250,6 +250,39 @@ def test_all_taskruns_of_a_pipelinerun_are_explained_with_few_requests(cli, serv
     assert facts["missing"] == ['TaskRun "gone"']
 
 
+def controller(server, *, namespace="resultsfw", **more):
+    labels = {"app.kubernetes.io/part-of": "resultsfw", "app.kubernetes.io/component": "controller"}
+    metadata = {"labels": {**labels, "app.kubernetes.io/version": "0.0.9"}}
+    template = {"spec": {"containers": [{"name": "controller", "image": "example.org/c:0.0.9\x1b[2J"}]}}
+    content = {"spec": {"replicas": 2, "template": template}, "status": {"availableReplicas": 1}, **more}
+    server.put("deployments", namespace, "one", metadata=metadata, **content)
+
+
+def test_version_reads_the_controllers_deployment(cli, server):
+    controller(server)
+    ran = cli("version", "--cluster")
+    assert ran.status == 0
+    first, second = ran.out.splitlines()
+    assert first.startswith("resultsfw ")
+    assert second == (
+        "controller 0.0.9, example.org/c:0.0.9\\x1b[2J (resultsfw/one, 1 of 2 replicas available)"
+    )
+    (found,) = cli("version", "-n", "resultsfw", "-o", "json").json["controllers"]
+    assert (found["version"], found["replicas"], found["availableReplicas"]) == ("0.0.9", 2, 1)
+
+
+def test_version_says_why_a_cluster_has_no_controller_to_name(cli, server):
+    controller(server)
+    assert cli("version").status == 0
+    ran = cli("version", "-n", "elsewhere")
+    assert ran.status == 1
+    assert 'no controller of resultsfw in namespace "elsewhere"' in ran.err
+    server.plan(refuse(403), times=9, path="/deployments")
+    ran = cli("version", "--cluster")
+    assert ran.status == 1
+    assert 'you may not list deployments.apps in namespace "resultsfw"' in words(ran)
+
+
 def test_a_name_of_both_kinds_is_refused_and_a_prefix_decides(cli, server):
     taskrun(server, "pipe")
     pipelinerun(server)
