@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
+from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
@@ -77,17 +78,27 @@ def state_lines(state: Object) -> Iterator[str]:
 
 
 def install_signal_handler(state: Callable[[], Object]) -> None:
-    """Log the state whenever the process gets SIGUSR1. Call it on the main thread."""
+    """Log the state when the process gets SIGUSR1. Call it on the main thread.
+
+    All signals that come while the state is being logged count as one.
+    """
+    # A thread of its own logs: the interrupted one may hold locks that are needed here. It exists before, as
+    # starting one takes such a lock, too. Of all queues, only this one may be used in a signal handler.
+    signals: SimpleQueue[None] = SimpleQueue()
 
     def write() -> None:
-        try:
-            for line in state_lines(state()):
-                log.info("state: %s", line)
-        except Exception:
-            log.exception("the state cannot be logged")
+        while True:
+            signals.get()
+            while not signals.empty():
+                signals.get()
+            try:
+                for line in state_lines(state()):
+                    log.info("state: %s", line)
+            except Exception:
+                log.exception("the state cannot be logged")
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        # Another thread: the interrupted one may hold locks that are needed here.
-        threading.Thread(target=write, name="state", daemon=True).start()
+        signals.put(None)
 
+    threading.Thread(target=write, name="state", daemon=True).start()
     signal.signal(signal.SIGUSR1, on_signal)

@@ -5,6 +5,9 @@ import logging
 import os
 import signal
 import threading
+from queue import SimpleQueue
+
+import pytest
 
 from resultsfw.operations.debug import (
     encode_state,
@@ -52,10 +55,24 @@ def test_a_state_is_one_line_of_the_log_for_each_item():
     assert json.loads(encode_state(state)) == state
 
 
-def test_the_signal_logs_the_state_and_a_failure_of_it(caplog):
-    caplog.set_level(logging.INFO, "resultsfw")
+@pytest.fixture
+def logged():
+    """What is logged, as it is logged."""
+    lines = SimpleQueue()
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.put(record.getMessage())
+    logger = logging.getLogger("resultsfw.operations.debug")
+    level, before = logger.level, signal.getsignal(signal.SIGUSR1)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    signal.signal(signal.SIGUSR1, before)
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+def test_the_signal_logs_the_state_and_a_failure_of_it(logged):
     answers = [{"queues": ["q"]}, RuntimeError("broken")]
-    before = signal.getsignal(signal.SIGUSR1)
 
     def state():
         answer = answers.pop(0)
@@ -64,15 +81,26 @@ def test_the_signal_logs_the_state_and_a_failure_of_it(caplog):
         return answer
 
     install_signal_handler(state)
-    try:
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGUSR1)
-            for thread in threading.enumerate():
-                if thread.name == "state":
-                    thread.join(10)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert [record.getMessage() for record in caplog.records] == [
-        'state: queues: "q"',
-        "the state cannot be logged",
-    ]
+    for line in ('state: queues: "q"', "the state cannot be logged"):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert logged.get(timeout=10) == line
+
+
+def test_many_signals_start_no_threads_and_log_one_more_state(logged):
+    asked, go = SimpleQueue(), threading.Event()
+
+    def state():
+        asked.put(threading.active_count())
+        go.wait(10)
+        return {"queues": "q"}
+
+    install_signal_handler(state)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    threads = asked.get(timeout=10)
+    for _ in range(200):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert threading.active_count() <= threads
+    go.set()
+    assert [logged.get(timeout=10) for _ in range(2)] == ['state: queues: "q"'] * 2
+    assert asked.get(timeout=10)
+    assert asked.empty()
