@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 
 import pytest
 import yaml
@@ -62,6 +63,13 @@ def test_a_folder_stands_for_its_manifests_in_order(tmp_path):
     names = [str(tmp_path / name) for name in ("a.yaml", "b.yml", "c.json")]
     assert files_in(["-", str(tmp_path)]) == ["-", *names]
     assert files_in([str(tmp_path)], recursive=True) == [*names, str(tmp_path / "inner/d.yaml")]
+
+
+def test_a_pipe_in_a_folder_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(InputError, match=r"a\.yaml is no regular file"):
+        files_in([str(tmp_path)])
+    assert files_in([str(tmp_path / "a.yaml")]) == [str(tmp_path / "a.yaml")]
 
 
 def test_a_task_without_a_run_is_run_with_what_the_options_give(write):
