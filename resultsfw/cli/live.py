@@ -187,16 +187,20 @@ class LiveSource:
 
     def _get(self, kind: Kind, namespace: str, name: str) -> Object:
         try:
-            return self.kube.get(kind, namespace, name)
+            found = self.kube.get(kind, namespace, name)
         except ForbiddenError as error:
             raise forbidden(error, "get", kind, namespace) from error
         except UnavailableError as error:
             raise unreachable(error, self.kube.connection.host) from error
+        if found["metadata"]["name"] != name:
+            raise _another(kind)
+        return _of_kind(kind, found, namespace)
 
     def _pages(self, kind: Kind, namespace: str | None, selector: str) -> Iterator[Object]:
         try:
             for items, _ in list_pages(self.kube.connection, kind, namespace, selector):
-                yield from items
+                for item in items:
+                    yield _of_kind(kind, item, namespace)
         except GoneError as error:
             raise UnavailableError("the list expired while it was read: repeat the command") from error
         except NotFoundError as error:
@@ -205,6 +209,22 @@ class LiveSource:
             raise forbidden(error, "list", kind, namespace) from error
         except UnavailableError as error:
             raise unreachable(error, self.kube.connection.host) from error
+
+
+def _of_kind(kind: Kind, obj: Object, namespace: str | None) -> Object:
+    """Return an object that the server sent, if it is of the kind and namespace (``None``: any) asked for.
+
+    Raises:
+        ClusterError: It is not: something between here and the server answers.
+    """
+    found = obj["metadata"].get("namespace")
+    if obj.get("kind") != kind.kind or not found or namespace not in (None, found):
+        raise _another(kind)
+    return obj
+
+
+def _another(kind: Kind) -> ClusterError:
+    return ClusterError(f"the server sent another object than the {kind.kind} that it was asked for")
 
 
 def _document(obj: Object) -> Document:

@@ -2,6 +2,7 @@
 
 from resultsfw.cluster import PODS, Kind
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
+from resultsfw.kube.status_errors import UnauthorizedError
 
 __all__ = ["forbidden", "log_forbidden", "no_tekton", "unreachable"]
 
@@ -36,6 +37,12 @@ def unreachable(error: UnavailableError, host: str) -> UnavailableError:
 
 
 def _forbidden(error: ForbiddenError, verb: str, resource: str, namespace: str | None) -> ForbiddenError:
+    if isinstance(error, UnauthorizedError):
+        return ForbiddenError(
+            f"the cluster does not accept the credentials of the kubeconfig ({error.message}): log in again, "
+            f"or select another context by --context",
+            subject=error.subject,
+        )
     where = f'in namespace "{namespace}"' if namespace else "in all namespaces"
     grant = (
         f"kubectl create rolebinding NAME --clusterrole=view --user=USER -n {namespace}"

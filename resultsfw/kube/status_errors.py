@@ -21,7 +21,14 @@ from resultsfw.errors import (
     UnavailableError,
 )
 
-__all__ = ["GoneError", "TryLaterError", "error_from_response", "error_from_status", "redact"]
+__all__ = [
+    "GoneError",
+    "TryLaterError",
+    "UnauthorizedError",
+    "error_from_response",
+    "error_from_status",
+    "redact",
+]
 
 MAX_LENGTH: Final = 500
 """Characters of a server's message that are kept."""
@@ -63,6 +70,10 @@ class GoneError(ClusterError):
     code = "Gone"
 
 
+class UnauthorizedError(ForbiddenError):
+    """The server does not accept the credentials of a request (HTTP 401)."""
+
+
 class TryLaterError(UnavailableError):
     """The server asks for no request within ``retry_after`` seconds (HTTP 429 or 503 with Retry-After)."""
 
@@ -79,7 +90,9 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, su
         # From a proxy, a webhook, an overloaded server: the text may contain anything.
         status_object = None
     if not isinstance(status_object, dict):
-        status_object = {"message": f"HTTP {status} without a Status object"}
+        status_object = {}
+    if not _text(status_object.get("message")):
+        status_object = {**status_object, "message": f"HTTP {status} without a Status object"}
     retry_after = _retry_after(headers, status_object)
     return error_from_status({**status_object, "code": status}, subject, retry_after=retry_after)
 
@@ -102,7 +115,7 @@ def error_from_status(status_object: Any, subject: str, *, retry_after: float | 
         return AlreadyExistsError(message, subject=subject)
     if retry_after is not None and (status == 429 or status >= _FIRST_ERROR):  # noqa: PLR2004
         return TryLaterError(message, subject=subject, retry_after=retry_after)
-    classes = {401: ForbiddenError, 403: ForbiddenError, 404: NotFoundError, 409: ConflictError}
+    classes = {401: UnauthorizedError, 403: ForbiddenError, 404: NotFoundError, 409: ConflictError}
     retryable = status in (408, 429) or status >= _FIRST_ERROR
     return classes.get(status, UnavailableError if retryable else ClusterError)(message, subject=subject)
 

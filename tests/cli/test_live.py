@@ -373,6 +373,11 @@ def test_a_list_shows_a_run_whose_status_cannot_be_read(cli, server):
             'you may not list taskruns.tekton.dev in namespace "team" (User x cannot)',
         ),
         (refuse(404), "has no taskruns.tekton.dev: Tekton is not installed there"),
+        (refuse(401), "the cluster does not accept the credentials of the kubeconfig (no): log in again"),
+        (
+            lambda handler: handler.send(302, {}, Location="http://x.invalid"),
+            "HTTP 302 without a Status object",
+        ),
         (refuse(500), "does not answer"),
         (refuse(410), "the list expired while it was read: repeat the command"),
     ],
@@ -382,6 +387,25 @@ def test_a_list_that_cannot_be_read_says_how_to_go_on(cli, server, answer, said)
     ran = cli("list")
     assert (ran.status, ran.out) == (1, "")
     assert said in ran.err
+
+
+OTHERS = [{"kind": "Secret"}, {"kind": 5}, {"metadata": {"name": "build"}}]
+
+
+@pytest.mark.parametrize("change", [*OTHERS, {"metadata": {"name": "other", "namespace": "team"}}])
+def test_another_object_than_the_one_asked_for_is_refused(cli, server, change):
+    obj = {**TEKTON, "kind": "TaskRun", "metadata": {"name": "build", "namespace": "team"}, **change}
+    server.plan(lambda handler: handler.send(200, obj), times=9, path="/taskruns/build")
+    server.plan(
+        lambda handler: handler.send(200, {"metadata": {"resourceVersion": "1"}, "items": [obj]}),
+        times=9,
+        path="/taskruns",
+    )
+    commands = [("explain", "tr/build"), ("value", "tr/build", "digest"), ("list", "-o", "json")]
+    for command in commands if change in OTHERS else commands[:2]:
+        ran = cli(*command)
+        assert ran.status == 1, command
+        assert "error: the server sent another object than the TaskRun that it was asked for" in ran.err
 
 
 def test_a_cluster_that_does_not_answer_and_one_that_no_file_names(cli, server, monkeypatch, tmp_path):
