@@ -78,7 +78,9 @@ def note_packages(files: set[Path], root: Path) -> None:
     paths = sorted({*plain, *(f"/usr{path}" for path in plain)})
     query = partial(subprocess.run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     owners = query(["dpkg-query", "--search", *paths]).stdout.splitlines()
-    packages = sorted({line.partition(": ")[0] for line in owners})
+    # Of Debian 13 on, the dynamic loader is also listed as diverted, which is no package.
+    owners = [line for line in owners if not line.startswith("diversion by ")]
+    packages = sorted({name for line in owners for name in line.partition(": ")[0].split(", ")})
     folder = root / "var/lib/dpkg/status.d"
     folder.mkdir(parents=True, exist_ok=True)
     for status in (

@@ -18,6 +18,7 @@ from resultsfw.local.pod_status import Container
 from resultsfw.local.probe_manager import ProbeManager
 from resultsfw.local.process_spec import ConfigError, ProcessSpec, StartError, build_process_spec
 from resultsfw.local.volumes import MountError, PodFolder
+from resultsfw.pods import RESULTS_SIDECAR
 
 __all__ = ["PodWorker"]
 
@@ -250,7 +251,9 @@ class PodWorker:
             return
         self._probes.forget(container)
         self._stopper.on_terminated(container)
-        if any(target.is_symlink() for _, target in self.folder.read_only(container.name)):
+        pairs = self.folder.read_only(container.name)
+        # Nobody's program is in the results sidecar: there it makes no difference.
+        if container.name != RESULTS_SIDECAR and any(target.is_symlink() for _, target in pairs):
             log.warning("%s", _WRITABLE)
         code = os.waitstatus_to_exitcode(wait_status)
         if code < 0:

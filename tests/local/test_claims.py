@@ -179,12 +179,20 @@ def test_results_arrive_by_log_without_mount_namespaces_and_a_warning_names_what
     program.write_text(NO_NAMESPACES.format(program=read_only.__file__))
     monkeypatch.setattr(process_spec, "_READ_ONLY", program)
     core = ResultsManager.from_flags({"results-from": "sidecar-logs"})
-    step = {"name": "s", "image": "busybox", "script": "#!/bin/sh\nprintf v > $(results.r.path)"}
+    mount = {"name": "data", "mountPath": "/data", "readOnly": True}
+    script = "#!/bin/sh\nprintf v > $(results.r.path)"
+    step = {"name": "s", "image": "busybox", "script": script, "volumeMounts": [mount]}
     run = {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
         "metadata": {"name": "build", "namespace": "default"},
-        "spec": {"taskSpec": {"results": [{"name": "r"}], "steps": [step]}},
+        "spec": {
+            "taskSpec": {
+                "results": [{"name": "r"}],
+                "steps": [step],
+                "volumes": [{"name": "data", "emptyDir": {}}],
+            }
+        },
     }
     with Engine(lambda cluster: Reconciler(core, cluster), workdir=tmp_path / "work") as engine:
         engine.submit(run)
