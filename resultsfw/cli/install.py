@@ -1,19 +1,24 @@
 """``resultsfw install``: apply the manifests with an operator's choices to a cluster, or print them."""
 
 from contextlib import closing
-from typing import Any, Final
+from typing import Any
 
 from resultsfw.cli import show
 from resultsfw.cli.extras import needs
 from resultsfw.cli.settings import Given, core_of
-from resultsfw.controller.manifests import Choices, Plan, backends_with_rights, flags_patch, plan_of
+from resultsfw.controller.manifests import (
+    Choices,
+    Plan,
+    backends_with_rights,
+    flags_patch,
+    plan_of,
+    reads_pod_logs,
+)
 from resultsfw.controller.namespaces import parse_namespaces
 from resultsfw.errors import InputError
 from resultsfw.images import missing_registry
 
 __all__ = ["choices_of", "install_on_cluster"]
-
-_POD_LOGS: Final = ("", "pods/log")
 
 
 def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | None) -> int:
@@ -26,18 +31,24 @@ def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | No
     kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
     if printed and wait is not None:
         raise InputError("--wait cannot be used with --print, which applies nothing", subject="--wait")
-    plan = plan_of(choices_of(given))
+    choices = choices_of(given)
+    plan = plan_of(choices)
     if printed:
         _print(plan)
         return 0
     with needs("cluster"):  # printing needs neither
-        from resultsfw.controller.install import check, install, wait_for_rollout  # noqa: PLC0415
+        from resultsfw.controller.install import check, install, missing_choices, wait_for_rollout  # noqa: PLC0415
         from resultsfw.kube import KubeCluster, connect  # noqa: PLC0415
     with closing(connect(kubeconfig, context)) as connection:
         cluster = KubeCluster(connection)
         check(cluster, plan)
         for outcome in install(cluster, plan):
             show.write(f"{outcome.sentence}\n")
+        for backend, option in missing_choices(cluster, choices):
+            show.print_note(
+                f'the flags allow the backend "{backend}", for which the controller has not all rights: '
+                f"add {option}"
+            )
         if wait is not None:
             wait_for_rollout(cluster, plan.applied[-1], wait)
     return 0
@@ -59,8 +70,7 @@ def choices_of(given: dict[str, Any]) -> Choices:
     controller_image = images.pop("controller_image", "")
     log_access = given["enable_log_access"]
     if log_access is None:
-        needed = core.backend(core.flags.results_from).capabilities.permissions
-        log_access = any((permission.group, permission.resource) == _POD_LOGS for permission in needed)
+        log_access = reads_pod_logs(core, core.flags.results_from)
     chosen = dict.fromkeys(given["backends"])
     if results_from is not None and core.flags.results_from in backends_with_rights():
         chosen[core.flags.results_from] = None

@@ -134,8 +134,8 @@ class LiveSource:
                 continue
             except ForbiddenError:
                 self._note(
-                    f"the ConfigMap {namespace}/{name} may not be read: the default flags are taken; save it "
-                    f"and give it by --feature-flags FILE"
+                    f"the ConfigMap {namespace}/{name} may not be read: the default flags are taken; name "
+                    f"another namespace by --flags-namespace, or save it and give it by --feature-flags FILE"
                 )
                 break
         return replace(self._where.flags, documents=documents)

@@ -8,7 +8,14 @@ from typing import Any, Final, Protocol
 from resultsfw.cluster import CONFIG_MAPS, Kind, Object
 from resultsfw.controller.cluster_checks import DEFINITIONS
 from resultsfw.controller.live_flags import CONFIG_MAP, data_of, flags_of
-from resultsfw.controller.manifests import PART_OF, Plan, kind_of
+from resultsfw.controller.manifests import (
+    PART_OF,
+    Choices,
+    Plan,
+    backends_with_rights,
+    kind_of,
+    reads_pod_logs,
+)
 from resultsfw.controller.plugin_images import images_of_plugins
 from resultsfw.core import ResultsManager
 from resultsfw.errors import (
@@ -23,7 +30,7 @@ from resultsfw.images import missing_registry
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.settings import settings_of
 
-__all__ = ["Outcome", "Server", "check", "install", "wait_for_rollout"]
+__all__ = ["Outcome", "Server", "check", "install", "missing_choices", "wait_for_rollout"]
 
 MANAGER: Final = "resultsfw"
 """The field manager of the fields that `install` sets (server-side apply)."""
@@ -169,6 +176,24 @@ def _find(server: Server, kind: Kind, namespace: str, name: str) -> Object | Non
         return None
     except ForbiddenError:
         return {"metadata": {"labels": PART_OF}}
+
+
+def missing_choices(server: Server, choices: Choices) -> Iterator[tuple[str, str]]:
+    """Yield the allowed backends whose rights nobody chose, each with the option that grants them.
+
+    Only the flags in effect say which backends those are: an installation may leave the flags as they were.
+    Nothing is yielded if they may not be read, or are invalid.
+    """
+    try:
+        found = server.get(CONFIG_MAPS, choices.namespace, CONFIG_MAP)
+        core = ResultsManager(replace(flags_of(found), extensions=frozenset()))
+        for name in sorted(core.flags.allowed_results_from):
+            if not choices.log_access and reads_pod_logs(core, name):
+                yield name, "--enable-log-access"
+            if name in backends_with_rights() and name not in choices.backends:
+                yield name, f"--backend {name}"
+    except ResultsError:
+        return
 
 
 def _check_flags(server: Server, plan: Plan) -> None:

@@ -15,6 +15,7 @@ import yaml
 from resultsfw.cluster import Kind, Object
 from resultsfw.controller.namespaced_rights import limit_to
 from resultsfw.controller.namespaces import check_namespace_name
+from resultsfw.core import ResultsManager
 from resultsfw.errors import InputError
 from resultsfw.images import REGISTRY_VARIABLE, check_registry, located
 from resultsfw.tekton.api.configmaps import FEATURE_FLAGS
@@ -192,6 +193,12 @@ def has_manifests(folder: str) -> bool:
 def backends_with_rights() -> list[str]:
     """Return the backends whose permissions are opt-in manifests: the folders of ``config/backends/``."""
     return sorted(folder.name for folder in _FOLDER.joinpath(BACKENDS).iterdir() if folder.is_dir())
+
+
+def reads_pod_logs(core: ResultsManager, backend: str) -> bool:
+    """Return whether the controller needs the logs of pods for a backend: the choice ``log_access``."""
+    needed = core.backend(backend).capabilities.permissions
+    return any((permission.group, permission.resource) == ("", "pods/log") for permission in needed)
 
 
 def load(folder: str) -> list[Object]:

@@ -20,6 +20,8 @@ __all__ = [
 _SHOWN: Final = 5
 """Namespaces that a message names."""
 
+_INSTALL: Final = "resultsfw install"
+
 
 class AccessChecker(Protocol):
     """Answers SelfSubjectAccessReviews, as a `Cluster` of an API server does."""
@@ -180,7 +182,9 @@ def _fix(permission: RequiredPermission, namespaces: Collection[str]) -> str:
     """Return how to grant a permission; the manifests would grant it in all namespaces."""
     if not namespaces:
         return permission.fix
-    return f"resultsfw install --watch-namespaces {','.join(namespaces)}, and your other options"
+    command = permission.fix.partition(",")[0]
+    command = command if command.startswith(_INSTALL) else _INSTALL
+    return f"{command} --watch-namespaces {','.join(namespaces)}, and your other options"
 
 
 def _listed(namespaces: Collection[str]) -> str:

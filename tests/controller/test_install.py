@@ -114,6 +114,9 @@ def test_flags_that_were_not_chosen_are_not_changed(site):
     # What an earlier call has set is not taken back by one that says nothing of it.
     assert site.install() == 0
     assert site.flags() == wanted
+    assert 'allow the backend "sidecar-logs"' in " ".join(site.err.split())
+    assert "--enable-log-access" in site.err
+    assert (site.install("--enable-log-access"), site.err) == (0, "")
     assert site.install("--results-from", "sidecar-logs", "--max-result-size", "9000") == 0
     assert site.flags() == {**wanted, "max-result-size": "9000"}
     assert site.install("--results-from", "sidecar-logs") == 0

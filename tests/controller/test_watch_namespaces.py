@@ -9,10 +9,15 @@ from resultsfw.cluster import CONFIG_MAPS, PODS
 from resultsfw.controller.cluster_checks import check_namespace
 from resultsfw.controller.namespace_watches import NamespaceWatches
 from resultsfw.controller.namespaces import parse_namespaces
-from resultsfw.controller.permissions import controller_permissions, missing_for_plugins, usable_settings
+from resultsfw.controller.permissions import (
+    LOG_ACCESS,
+    controller_permissions,
+    missing_for_plugins,
+    usable_settings,
+)
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ForbiddenError, InputError, NotFoundError
-from resultsfw.operations.access import check_access, lacking_permissions
+from resultsfw.operations.access import RequiredPermission, check_access, lacking_permissions
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.settings import settings_of
 
@@ -130,6 +135,10 @@ def test_permissions_are_asked_for_in_each_namespace_and_a_missing_one_names_tho
     assert {finding.fix for finding in findings if finding.well is False} == {
         "resultsfw install --watch-namespaces a,b, and your other options"
     }
+    logs = RequiredPermission(verb="get", kind=PODS, subresource="log", why="", fix=LOG_ACCESS)
+    assert [finding.fix for finding in check_access(rights, [logs], ("b",))] == [
+        "resultsfw install --enable-log-access --watch-namespaces b, and your other options"
+    ]
     everywhere = [lack.everywhere for lack in lacking_permissions(rights, needs, ("a", "b"))]
     assert set(everywhere) == {False}
     assert {lack.everywhere for lack in lacking_permissions(Rights("flags"), needs, ("a", "b"))} == {True}
