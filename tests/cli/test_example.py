@@ -38,6 +38,8 @@ def test_the_demo_shows_a_failure_by_name_and_then_success_within_5_s():
     lines = text.splitlines()
     assert 22 <= len(lines) <= 40
     assert max(map(len, lines)) <= 110  # lines of logs and commands are not wrapped
+    for outcome in ("release failed", "release succeeded"):
+        assert sum(" ".join(line.split()).startswith(outcome) for line in lines) == 1
     words = " ".join(text.split())
     assert 'result "images" has 4572 bytes and does not fit into the termination message' in words
     assert "which has 3072 bytes in this pod" in words
