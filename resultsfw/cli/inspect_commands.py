@@ -43,7 +43,8 @@ def list_(words: tuple[str, ...], output: str, selector: str, **given: Any) -> i
     from resultsfw.cli.list_runs import list_runs  # noqa: PLC0415 - see above
 
     with _source(given) as source:
-        return list_runs(words, source, selector=selector, output=output)
+        spaces = bool(given["all_namespaces"])
+        return list_runs(words, source, selector=selector, output=output, all_namespaces=spaces)
 
 
 @click.command(epilog=SAVED_STATUSES, short_help="Trace each result of a run.")

@@ -33,7 +33,9 @@ _HEAD: Final = ("NAME", "KIND", "STATUS", "BACKEND", "RESULTS", "BYTES", "AGE")
 _WIDE: Final = ("BUDGET", "TASK", "POD", "MISSING")
 _REASON: Final = "REASON"
 _RIGHT: Final = frozenset({"RESULTS", "BYTES", "AGE", "BUDGET"})
-_COLUMN_GAP: Final = 3
+_COLUMN_GAP: Final = 2
+_NOT_BESIDE: Final = (_REASON, "BACKEND", "KIND")
+"""What a narrow terminal does without first: a reason is then below its row, the others left out."""
 _LONGEST_BACKEND: Final = 64
 """Characters of a backend's name that are printed."""
 
@@ -71,7 +73,9 @@ class Row:
     pod: str = ""
 
 
-def list_runs(words: Sequence[str], source: Source, *, selector: str, output: str) -> int:
+def list_runs(
+    words: Sequence[str], source: Source, *, selector: str, output: str, all_namespaces: bool = False
+) -> int:
     """Print the runs and return the exit status.
 
     Args:
@@ -79,6 +83,7 @@ def list_runs(words: Sequence[str], source: Source, *, selector: str, output: st
         source: Where the runs are read.
         selector: Of labels; "" selects all.
         output: ``table``, ``wide``, ``name``, ``json`` or ``yaml``.
+        all_namespaces: Whether a table says the namespace of each run, even if all have the same.
 
     Raises:
         InputError: A word is invalid.
@@ -102,7 +107,7 @@ def list_runs(words: Sequence[str], source: Source, *, selector: str, output: st
         for document in documents:
             show.write(f"{show.plain(qualified(document.kind, _metadata(document.obj, 'name')))}\n")
     else:
-        _print_table(documents, wide=output == "wide")
+        _print_table(documents, wide=output == "wide", all_namespaces=all_namespaces)
     return 0
 
 
@@ -126,31 +131,46 @@ def _write_yaml(documents: Iterable[Document]) -> None:
         show.write(" []\n")
 
 
-def _print_table(documents: Iterable[Document], *, wide: bool) -> None:
+def _print_table(documents: Iterable[Document], *, wide: bool, all_namespaces: bool) -> None:
     rows = sorted(map(row_of, documents), key=_newest_first)
     if not rows:
         show.print_note("no runs found")
         return
     now = datetime.now(UTC)
-    spaces = len({row.namespace for row in rows}) > 1
+    spaces = all_namespaces or len({row.namespace for row in rows}) > 1
     head = [*(["NAMESPACE"] if spaces else []), *_HEAD, *(_WIDE if wide else ()), _REASON]
     cells = [
         [*([row.namespace or _NONE] if spaces else []), *_cells(row, now, wide=wide), _reason(row)]
         for row in rows
     ]
     widths = [max(map(cell_len, column)) for column in zip(head, *cells, strict=True)]
-    out = show.console()
+    out = show.console(widest=None)
+    beside = _beside(head, widths, out.width if out.is_terminal and not wide else None)
     styles: list[str] = ["dim", *(row.verdict.style for row in rows)]
     status = head.index("STATUS")
     for line, style in zip([head, *cells], styles, strict=True):
         text = Text()
-        for place, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            gap = " " * (width - cell_len(cell))
-            padded = gap + cell if head[place] in _RIGHT else cell + gap
+        for place in beside:
+            gap = " " * (widths[place] - cell_len(line[place]))
+            padded = gap + line[place] if head[place] in _RIGHT else line[place] + gap
             text.append(padded, style=style if place == status or line is head else "")
             text.append(" " * _COLUMN_GAP)
         text.rstrip()
         out.print(text, soft_wrap=True)
+        if len(head) - 1 not in beside and line is not head:
+            show.print_text(out, line[-1], indent=show.INDENT, hanging=show.INDENT, style=style)
+    if len(beside) < len(head) - 1:
+        show.print_note("this terminal is too narrow for all columns; -o wide prints them")
+
+
+def _beside(head: Sequence[str], widths: Sequence[int], width: int | None) -> list[int]:
+    """Return the places of the columns that stand beside each other; ``None`` is a width without limit."""
+    places = list(range(len(head)))
+    for name in _NOT_BESIDE:
+        used = sum(widths[place] for place in places) + _COLUMN_GAP * (len(places) - 1)
+        if width is not None and used > width:
+            places.remove(head.index(name))
+    return places
 
 
 def _cells(row: Row, now: datetime, *, wide: bool) -> Iterator[str]:

@@ -179,8 +179,8 @@ class _ErrorConsole(Console):
             os.dup2(devnull.fileno(), self.file.fileno())
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console as wide as the terminal, at most 100 columns.
+def console(*, stderr: bool = False, widest: int | None = WIDTH) -> Console:
+    """Return a console as wide as the terminal, at most ``widest`` columns; ``None`` is without limit.
 
     Colors, and whether notes on standard error are printed at all, are as the user chose
     (`resultsfw.cli.terminal`). A color that is forced makes no terminal of a pipe: nothing moves there.
@@ -196,7 +196,7 @@ def console(*, stderr: bool = False) -> Console:
         no_color=chosen == "never",
         quiet=stderr and terminal.is_quiet(),
     )
-    created.width = min(created.width, WIDTH) if created.is_terminal else WIDTH
+    created.width = min(created.width, widest or created.width) if created.is_terminal else WIDTH
     return created
 
 

@@ -10,9 +10,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from kubeserver import Server, kubeconfig_for
+from rich.console import Console
 from signing_harness import RUN, authority
 from verdict_harness import signed
 
+from resultsfw.cli import show
 from resultsfw.cli.announcing import AnnouncingCluster
 from resultsfw.cli.inputs import Document, without_nulls
 from resultsfw.cli.list_runs import row_of
@@ -340,8 +342,38 @@ def test_a_list_shows_what_arrived_and_wide_what_did_not(cli, server):
     wide = cli("list", "tr", "bad", "-o", "wide").out.splitlines()[1].split()
     assert wide[7:11] == ["0.0%", "-", "bad-pod", "other"]
     assert cli("list", "-A", "tr").out.splitlines()[1].split()[:2] == ["elsewhere", "away"]
+    assert cli("list", "-A", "tr/good").out.split()[0] == "NAMESPACE"
     assert cli("list", "-n", "elsewhere", "-o", "name").out == "taskrun.tekton.dev/away\n"
     assert cli("list", "-l", "a=b").err == "note: no runs found\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "head", "row"),
+    [
+        (120, "NAME KIND STATUS BACKEND RESULTS BYTES AGE REASON", "TaskRun Failed sidecar-logs 0/1"),
+        (95, "NAME KIND STATUS BACKEND RESULTS BYTES AGE", "TaskRun Failed sidecar-logs 0/1"),
+        (80, "NAME KIND STATUS RESULTS BYTES AGE", "TaskRun Failed 0/1"),
+        (66, "NAME STATUS RESULTS BYTES AGE", "Failed 0/1"),
+    ],
+)
+def test_a_terminal_has_a_line_for_each_run(monkeypatch, cli, server, *, columns, head, row):
+    """A reason that has no space beside is below; a pipe and ``-o wide`` have all columns."""
+    name, reason = "build-of-a-large-image-for-all", "TaskRunResultLargerThanAllowedLimit"
+    failed = [{"type": "Succeeded", "status": "False", "reason": reason, "message": ""}]
+    taskrun(server, name, values=(), conditions=failed)
+
+    def console(*, stderr=False, widest=0):
+        return Console(stderr=stderr, width=columns, force_terminal=not stderr, color_system=None)
+
+    monkeypatch.setattr(show, "console", console)
+    ran = cli("list", "tr")
+    lines = ran.out.splitlines()
+    assert lines[0].split() == head.split()
+    assert lines[1].split()[: len(row.split()) + 1] == [name, *row.split()]
+    assert lines[2:] == ([] if "REASON" in head else [f"  {reason}"])
+    assert max(map(len, lines)) <= columns
+    assert ("narrow" in ran.err) == ("BACKEND" not in head)
+    assert cli("list", "tr", "-o", "wide").out.splitlines()[1].split()[-1] == reason
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
