@@ -93,12 +93,12 @@ def controller(**given: Any) -> int:
     help="Check the permissions of USER instead of your own; a service account is "
     "system:serviceaccount:NAMESPACE:NAME.",
 )
-@output_option("table", "json")
+@output_option("table", "json", "yaml")
 def doctor(output: str, impersonate: str, **given: Any) -> int:
     """Check that a cluster has all that the controller and the chosen backend need. Changes nothing.
 
-    Checks permissions, CRDs, the ConfigMap and images. With --as, only the permissions are USER's: the
-    rest is read with your own.
+    Checks permissions, CRDs, the ConfigMap, images, and the servers that the flags name. With --as, only the
+    permissions are USER's: the rest is read with your own.
     """
     with needs("cluster"):
         from resultsfw.cli.doctor import examine_cluster  # noqa: PLC0415 - see above

@@ -23,7 +23,7 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
     Args:
         given: The options of the command line.
         impersonate: The user whose permissions are checked; "": the identity in use.
-        output: "table" or "json".
+        output: "table", "json" or "yaml".
 
     Raises:
         ForbiddenError: The identity in use may not impersonate that user.
@@ -45,10 +45,11 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
             sidecar_image=options.sidecar_image,
             image_registry=options.image_registry,
         )
-    if output == "json":
-        show.write(show.as_json([asdict(finding) for finding in findings]))
-    else:
+    if output == "table":
         print_findings(findings)
+    else:
+        listed = [asdict(finding) for finding in findings]
+        show.write(show.as_yaml(listed) if output == "yaml" else show.as_json(listed))
     return 1 if any(finding.well is False for finding in findings) else 0
 
 

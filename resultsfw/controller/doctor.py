@@ -25,6 +25,7 @@ from resultsfw.controller.permissions import (
     usable_settings,
 )
 from resultsfw.controller.plugin_images import images_of_plugins
+from resultsfw.controller.service_checks import check_identities, check_server
 from resultsfw.core import ResultsManager
 from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError, ResultsError
 from resultsfw.extensions import Extension
@@ -72,7 +73,7 @@ def examine(
     sidecar_image: str = "",
     image_registry: str = "",
 ) -> list[Finding]:
-    """Check flags, permissions, backends, extensions, CRDs and images.
+    """Check flags, permissions, backends with their servers, extensions, CRDs and images.
 
     Objects are read as the identity in use: an operator may read CRDs and nodes that the controller may not.
     Permissions are checked for ``subject``.
@@ -112,6 +113,7 @@ def examine(
         for name in sorted(core.flags.allowed_results_from):
             found += _backend(asked, core, name, watched)
             found += check_admission(cluster, name)
+            found += check_server(cluster, core, name)
         for extension in core.extensions.values():
             found += _extension(asked, core, extension, watched)
     for kind in (TASKRUNS, TASKS, PIPELINERUNS, PIPELINES):
@@ -119,6 +121,7 @@ def examine(
     if core is not None:
         found += check_embedded_status(cluster, core)
         found += check_workload_api(cluster, core)
+        found += check_identities(cluster, core)
     everything = dict(images)
     if core is not None:
         everything |= images_of_plugins(core, image_registry)

@@ -36,6 +36,7 @@ class Fake:
                 for kind in ("taskruns", "tasks", "pipelineruns", "pipelines")
             },
         }
+        self.slices = []
         self.nodes = [
             node("amd64", "docker.io/tekton/entrypoint:1", "docker.io/library/busybox:latest"),
         ]
@@ -48,7 +49,9 @@ class Fake:
             raise NotFoundError("there is none")
         return found
 
-    def list(self, _kind, _namespace=None):
+    def list(self, kind, _namespace=None):
+        if kind.plural == "endpointslices":
+            return self.slices
         if isinstance(self.nodes, Exception):
             raise self.nodes
         return self.nodes
@@ -92,6 +95,48 @@ def test_the_driver_without_which_pods_that_sign_never_start_is_checked(options,
     assert what not in bad(examine(cluster))
     cluster.objects["csidrivers", named] = ForbiddenError("no")
     assert [finding.well for finding in examine(cluster) if finding.what == what] == [None]
+
+
+def test_the_server_of_a_backend_must_have_a_ready_pod():
+    cluster = Fake({"results-from": "http", "allowed-results-from": "http"})
+    what = "Service resultsfw/resultsfw-results-server"
+    assert "pods cannot deliver" in bad(examine(cluster))[what].detail
+    cluster.objects["services", "resultsfw-results-server"] = {}
+    labels = {"kubernetes.io/service-name": "resultsfw-results-server"}
+    cluster.slices = [
+        {"metadata": {}, "endpoints": [{}]},
+        {"metadata": {"labels": labels}, "endpoints": [{"conditions": {"ready": False}}]},
+    ]
+    assert "no ready pod" in bad(examine(cluster))[what].detail
+    cluster.slices[1]["endpoints"].append({"conditions": {"ready": True}})
+    assert what not in bad(examine(cluster))
+    cluster.objects["services", "resultsfw-results-server"] = ForbiddenError("no")
+    assert [finding.well for finding in examine(cluster) if finding.what == what] == [None]
+
+
+def test_a_server_elsewhere_is_not_asked():
+    cluster = Fake({"results-from": "http", "config.http": "url: https://results.example.org"})
+    assert not [finding for finding in examine(cluster) if finding.what.startswith("Service ")]
+
+
+def test_identities_that_nobody_gives_to_pods_that_sign_are_a_warning():
+    def identities():
+        return {
+            finding.what.removeprefix("ClusterSPIFFEID resultsfw-"): (finding.well, finding.doubtful)
+            for finding in examine(cluster)
+            if "SPIFFEID" in finding.what
+        }
+
+    cluster = Fake({"extensions": "signed", "config.signed": "trust-domain: example.org"})
+    cluster.objects["clusterspiffeids", "resultsfw-signer"] = {"status": {"stats": {}}}
+    cluster.objects["clusterspiffeids", "resultsfw-controller"] = {}
+    cluster.objects["clusterspiffeids", "resultsfw-sidecar"] = ForbiddenError("no")
+    assert identities() == {"signer": (True, False), "controller": (True, True), "sidecar": (None, False)}
+    del cluster.objects["clusterspiffeids", "resultsfw-signer"]
+    assert identities()["signer"] == (True, True)
+    entries = "trust-domain: a.b\nentries: {server: 's:1', parent-id: 'spiffe://a.b/nodes'}"
+    cluster.objects["configmaps", "feature-flags"]["data"]["config.signed"] = entries
+    assert not identities()
 
 
 def test_without_the_driver_it_is_not_asked_for():
@@ -428,6 +473,8 @@ def test_the_command_prints_json_and_exits_1_if_something_is_missing(monkeypatch
     out = capsys.readouterr().out
     assert "missing: get pods/log" in out
     assert "kubectl apply -f config/enable-log-access-to-controller/" in out
+    assert main(["doctor", "-o", "yaml"]) == 1
+    assert "- what: get pods/log\n  well: false\n" in capsys.readouterr().out
     assert main(["doctor", "-o", "json"]) == 1
     assert any(
         finding["what"] == "get pods/log" and finding["well"] is False
