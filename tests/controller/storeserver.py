@@ -54,6 +54,7 @@ KINDS = {
     "rolebindings": "RoleBinding",
     "services": "Service",
     "deployments": "Deployment",
+    "podmonitors": "PodMonitor",
     "servicemonitors": "ServiceMonitor",
     "prometheusrules": "PrometheusRule",
 }
