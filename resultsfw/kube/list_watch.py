@@ -12,7 +12,7 @@ from resultsfw.kube.paths import collection_path, describe
 from resultsfw.kube.response_body import OBJECT_ANSWER_BYTES, AnswerTooLongError
 from resultsfw.kube.status_errors import error_from_status
 
-__all__ = ["Event", "has_name", "list_pages", "open_watch", "watch_events"]
+__all__ = ["Event", "SilentError", "has_name", "list_pages", "open_watch", "watch_events"]
 
 PAGE: Final = 100
 """Objects of a page. A decoded page takes some megabytes, and a list no more memory than its page."""
@@ -36,6 +36,12 @@ _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 IsForeign = Callable[[bytes], bool]
 """Returns whether an event, as JSON in UTF-8, is certainly of another controller's object."""
+
+
+class SilentError(UnavailableError):
+    """Nothing arrived on a watch for a while: the connection is dead, or nothing changes."""
+
+    code = "Silent"
 
 
 class Event(NamedTuple):
@@ -237,5 +243,7 @@ def _lines(response: Response, subject: str) -> Iterator[bytes]:
             for line in lines:
                 yield b"".join(parts)
                 parts, size = [line], len(line)
+    except TimeoutError as error:
+        raise SilentError("no event and no bookmark arrived", subject=subject) from error
     except TRANSPORT_ERRORS as error:
         raise transport_error(error, subject) from error

@@ -11,7 +11,7 @@ from typing import Final
 from resultsfw.cluster import UNREADABLE, Kind, Object
 from resultsfw.errors import ClusterError
 from resultsfw.kube.connection import Connection, Response
-from resultsfw.kube.list_watch import PAGE, IsForeign, list_pages, open_watch, watch_events
+from resultsfw.kube.list_watch import PAGE, IsForeign, SilentError, list_pages, open_watch, watch_events
 from resultsfw.kube.paths import describe
 from resultsfw.kube.status_errors import GoneError, TryLaterError
 from resultsfw.kube.store import (
@@ -81,7 +81,8 @@ class Reflector:
         transform: Applied to an object before it is held; must leave its name, namespace, uid,
             resourceVersion and labels.
         is_foreign: Recognizes watch events of other controllers' objects; lists are decoded whole.
-        silence: Seconds without a byte (a server sends a bookmark a minute) until a watch is given up.
+        silence: Seconds without a byte until a watch is given up. A server sends a bookmark a minute, but
+            none of a kind in which nothing has changed since the server started.
         page: Objects a page of a list.
 
     Attributes:
@@ -274,7 +275,9 @@ class Reflector:
             log.info("watch of %s: its resourceVersion is too old; listing again", self._about)
             self._must_list = True
             return "gone"
-        if not self._stopped.is_set():
+        if isinstance(error, SilentError):
+            log.debug("watch of %s: silent for %g s; watching again", self._about, self._silence)
+        elif not self._stopped.is_set():
             log.warning("watch of %s: %s", self._about, error.message)
         if not error.retryable:
             self._must_list = True
