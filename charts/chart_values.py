@@ -46,7 +46,7 @@ _COMPONENTS: Final = {
     "encryption": "Grant what the option encryption of the backends object-store, oci and pvc needs.",
     "disruptionBudget": "Keep a ready replica while nodes are drained; blocks the drain of a single node.",
     "networkPolicies": "Limit what the project's pods send and receive.",
-    "admissionPolicy": "Refuse runs when they are applied that the controller would refuse later.",
+    "admissionPolicy": "Let the API server refuse runs that the controller would refuse later.",
     "monitoring": "Alerts, monitors and a dashboard, for the Prometheus operator.",
     "runChecks": "Let the results server get TaskRuns, for its option check-runs.",
     "signingIdentities": "ClusterSPIFFEIDs, for SPIRE's controller manager.",
@@ -170,7 +170,7 @@ def _values(components: Mapping[str, str]) -> list[Value]:
             "components.signing",
             False,
             _BOOLEAN,
-            "Give the controller the socket of the SPIFFE Workload API, for the extension signed.",
+            "Mount the socket of the SPIFFE Workload API into the controller, for the extension signed.",
         ),
         *(
             Value(f"backends.{name}", False, _BOOLEAN, "" if number else "Install what a backend needs.")

@@ -38,7 +38,7 @@ __all__ = ["controller", "doctor", "install", "results_server"]
     default="resultsfw-controller",
     show_default=True,
     metavar="NAME",
-    help="Name of the leader election Lease: another for each controller with the same --lease-namespace.",
+    help="Name of the Lease: controllers with the same --lease-namespace must not share one.",
 )
 @click.option(
     "--unschedulable-after",
@@ -131,7 +131,7 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
 @click.option(
     "--enable-signing",
     is_flag=True,
-    help='Give the controller the socket of the SPIFFE Workload API, for the extension "signed".',
+    help='Mount the socket of the SPIFFE Workload API into the controller, for the extension "signed".',
 )
 @click.option(
     "--backend",
@@ -148,7 +148,7 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
 @click.option(
     "--admission-policy",
     is_flag=True,
-    help="Refuse runs when they are applied that the controller would refuse later.",
+    help="Let the API server refuse runs that the controller would refuse later.",
 )
 @watch_option
 @click.option(
@@ -156,7 +156,7 @@ def doctor(output: str, impersonate: str, **given: Any) -> int:
     default="resultsfw",
     show_default=True,
     metavar="NAME",
-    help="Namespace of the controller itself; another than the default must exist.",
+    help="Namespace of the controller itself; any but the default must exist.",
 )
 @click.option("--network-policies", is_flag=True, help="Limit what the project's pods may send and receive.")
 @click.option(

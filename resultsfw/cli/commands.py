@@ -137,7 +137,7 @@ def _log_to_stderr(*, debug: bool) -> None:
 )
 @click.version_option(package_name="resultsfw", prog_name="resultsfw", message="%(prog)s %(version)s")
 def resultsfw() -> None:
-    """Carry the results of a Task's Steps into the TaskRun's status: each one whole, or with a reason."""
+    """Carry the results of a Task's Steps into the TaskRun's status: complete, or refused with a reason."""
 
 
 _SERVERS: Final = (cluster_commands.controller, cluster_commands.results_server)

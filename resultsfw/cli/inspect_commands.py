@@ -27,7 +27,7 @@ from resultsfw.errors import InputError
 __all__ = ["collect", "explain", "list_", "value", "verify"]
 
 
-@click.command("list", epilog=READ_STATUSES, short_help="List runs with what became of their results.")
+@click.command("list", epilog=READ_STATUSES, short_help="List runs, and how many of their results arrived.")
 @click.argument("words", nargs=-1, metavar="[taskruns|pipelineruns] [NAME...]")
 @files_option
 @run_namespace_option

@@ -149,7 +149,7 @@ run_namespace_option = click.option(
     "-n",
     "--namespace",
     metavar="NAME",
-    help="Namespace of the runs.  [default: that of the kubeconfig's context; any in files]",
+    help="Namespace of the runs.  [default: that of the kubeconfig's context; with -f, all]",
 )
 
 logs_option = click.option(

@@ -55,7 +55,7 @@ __all__ = ["run"]
     is_flag=True,
     help="Keep the working directory at the end, print its path, and print the Pods with -o json or yaml.",
 )
-@click.option("--graph", metavar="SVG", help="Draw the PipelineRun with the results it passed to this file.")
+@click.option("--graph", metavar="SVG", help="Draw the PipelineRun, and the results it passed, in this file.")
 @click.option(
     "--resolver",
     "resolvers",

@@ -79,11 +79,11 @@ class Choices:
         encryption: Grant the controller what the option ``encryption`` of backends needs.
         disruption_budget: Keep a ready replica while nodes are drained.
         network_policies: Limit what the project's pods send and receive.
-        admission_policy: Refuse runs when they are applied that the controller would refuse later.
+        admission_policy: Let the API server refuse runs that the controller would refuse later.
         watch_namespaces: Those that the controller is limited to, by Roles in place of ClusterRoles; none: it
             is not limited.
         controller_namespace: That of the controller itself; unless it is the manifests' own, it must exist.
-        signing: Give the controller the socket of the SPIFFE Workload API.
+        signing: Mount the socket of the SPIFFE Workload API into the controller.
         backends: Grant the controller what these need; names from `backends_with_rights`.
         crds: Install minimal CRDs, for a cluster without Tekton.
         monitoring: Install alerts, for a cluster with the Prometheus operator.
