@@ -134,13 +134,12 @@ def _read(descriptor: int) -> Iterator[bytes]:
             yield data
 
 
-def draw(screen: Screen, *, title: str, animated: bool = True) -> str:
+def draw(screen: Screen, *, title: str) -> str:
     """Return the screen as an SVG document.
 
     Args:
         screen: What is shown.
         title: For readers that do not see it.
-        animated: Whether its lines appear one after another. Viewers that do not animate show all of them.
     """
     lines = screen.lines[: len(screen.text.split("\n"))]
     columns = max(COLUMNS, *(len(line) for line in screen.text.split("\n")))
@@ -152,37 +151,18 @@ def draw(screen: Screen, *, title: str, animated: bool = True) -> str:
         {"xmlns": "http://www.w3.org/2000/svg", **size, "viewBox": f"0 0 {width:g} {height:g}", **fonts},
     )
     SubElement(root, "title").text = title
-    if animated:
-        SubElement(root, "style").text = (
-            "@keyframes show{from{opacity:0}to{opacity:1}}.l{animation:show .05s linear both}"
-            "@media(prefers-reduced-motion:reduce){.l{animation:none}}"
-        )
     SubElement(root, "rect", {**size, "rx": "8", "fill": _PAPER})
     for index, colour in enumerate(("#ff5f56", "#ffbd2e", "#27c93f")):
         SubElement(
             root, "circle", {"cx": str(_MARGIN + 4 + 20 * index), "cy": "18", "r": "6", "fill": colour}
         )
-    delay = 0.0
     for index, line in enumerate(lines):
-        y = _BAR + _MARGIN + _LINE * index + _SIZE / 2
-        delay += _pause(lines, index)
-        appears = {"class": "l", "style": f"animation-delay:{delay:.2f}s"} if animated else {}
-        group = SubElement(root, "g", appears)
-        _draw_line(group, line, y)
-        if not len(group):
-            root.remove(group)
+        _draw_line(root, line, _BAR + _MARGIN + _LINE * index + _SIZE / 2)
     indent(root, "")
     return tostring(root, encoding="unicode") + "\n"
 
 
-def _pause(lines: Sequence[Cells], index: int) -> float:
-    """Return the seconds before a line appears: a command takes its time, and then prints at once."""
-    before = "".join(char for char, _ in lines[index - 1]) if index else ""
-    text = "".join(char for char, _ in lines[index])
-    return 1.2 if before.startswith("$ ") else 0.8 if text.startswith("$ ") else 0.04
-
-
-def _draw_line(group: Element, line: Cells, y: float) -> None:
+def _draw_line(root: Element, line: Cells, y: float) -> None:
     """Draw words one by one, each at its column, so that columns are straight in any font."""
     text = "".join(char for char, _ in line)
     prompt = text.startswith("$ ")
@@ -197,7 +177,7 @@ def _draw_line(group: Element, line: Cells, y: float) -> None:
             attributes["fill"] = style.colour or (_DIM if style.dim else _INK)
             if style.bold or prompt:
                 attributes["font-weight"] = "bold"
-            SubElement(group, "text", attributes).text = words[0]
+            SubElement(root, "text", attributes).text = words[0]
         start = end
 
 
