@@ -56,7 +56,7 @@ def main() -> int:
     broken = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        zipapp, _, module = sidecar.ours(folder, sys.executable)
+        zipapp, *_, module = sidecar.ours(folder, sys.executable)
         small = sidecar.SMALL
         promises: list[tuple[str, float, str, Callable[[], float]]] = [
             ("the sidecar starts, as a zipapp, and prints", 180, "ms", lambda: sidecar.start_up(zipapp)[0]),
