@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -15,6 +15,12 @@ from resultsfw.flags import CONFIG_PREFIX, did_you_mean
 from resultsfw.plugins import BACKENDS, EXTENSIONS, InstalledPlugin, installed_plugins
 
 __all__ = ["describe_backend", "list_backends"]
+
+_LACKING: Final = "needs packages"
+"""State of a plugin that says itself what must be installed for it."""
+
+_USABLE: Final = ("usable", "why", "lacking", "unconfigured", "deprecated")
+"""What JSON says of each plugin of a list."""
 
 
 def list_backends(*, output: str, feature_flags: str | None = None) -> int:
@@ -65,11 +71,8 @@ def list_backends(*, output: str, feature_flags: str | None = None) -> int:
         ]
         _print_columns(out, head, rows)
     out.print()
-    for found in facts.values():
-        if not found["usable"]:
-            show.print_text(out, f"broken: {found['why']}", style="bold red")
-        elif "unconfigured" in found:
-            show.print_text(out, f"needs options: {found['unconfigured']}")
+    for (_, name), found in facts.items():
+        _print_remark(out, name, found, chosen=name in options)
     for name in absent:
         hint = did_you_mean(name, names)
         show.print_text(out, f'not installed: the flags name "{name}"{hint}', style="bold red")
@@ -79,6 +82,16 @@ def list_backends(*, output: str, feature_flags: str | None = None) -> int:
         'backend, the feature flag "extensions" the extensions',
     )
     return status
+
+
+def _print_remark(out: Console, name: str, facts: Mapping[str, Any], *, chosen: bool) -> None:
+    """Print what is to be said below the list; what lacks packages is a fault only if flags name it."""
+    if "lacking" in facts and not chosen:
+        show.print_text(out, f"{_LACKING}: {name}: {facts['lacking']}")
+    elif not facts["usable"]:
+        show.print_text(out, f"broken: {facts['why']}", style="bold red")
+    elif "unconfigured" in facts:
+        show.print_text(out, f"needs options: {facts['unconfigured']}")
 
 
 def describe_backend(name: str, *, output: str, feature_flags: str | None = None) -> int:
@@ -129,12 +142,14 @@ def _unknown(name: str, names: Sequence[str]) -> UnknownBackendError:
 
 
 def _usable(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: facts[key] for key in ("usable", "why", "unconfigured", "deprecated") if key in facts}
+    return {
+        key: facts[key] for key in ("usable", "why", "lacking", "unconfigured", "deprecated") if key in facts
+    }
 
 
 def _state(facts: Mapping[str, Any]) -> str:
     if not facts["usable"]:
-        return "broken"
+        return _LACKING if "lacking" in facts else "broken"
     return "needs options" if "unconfigured" in facts else "ok"
 
 
@@ -147,7 +162,8 @@ def _print(out: Console, kind: str, claims: Sequence[InstalledPlugin], facts: Ma
     for claim in claims:
         show.print_text(out, f"from {claim.distribution} {claim.version}, {claim.target}")
     if not facts["usable"]:
-        show.print_text(out, f"broken: {facts['why']}", style="bold red")
+        wrong = f"{_LACKING}: {facts['lacking']}" if "lacking" in facts else f"broken: {facts['why']}"
+        show.print_text(out, wrong, style="bold red")
         return
     if "unconfigured" in facts:
         show.print_text(out, f"needs options: {facts['unconfigured']}")

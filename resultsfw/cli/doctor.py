@@ -1,9 +1,10 @@
 """``resultsfw doctor``: check what the controller and the chosen backend need of a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 from resultsfw.cli import show
 from resultsfw.cli.controller import options_of
@@ -12,6 +13,9 @@ from resultsfw.controller.options import images_of
 from resultsfw.kube import KubeCluster, connect
 
 __all__ = ["examine_cluster", "print_findings"]
+
+_VERBS: Final = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
+"""Verbs of RBAC, with which the name of a permission begins."""
 
 _WORDS = {True: "ok", False: "missing", None: "unknown"}
 _STYLES = {True: "", False: "bold red", None: "dim"}
@@ -56,7 +60,7 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print a table, and below it how to fix what is missing."""
     out = show.console()
-    rows = [(_state(finding), show.plain(finding.what), show.plain(finding.detail)) for finding in findings]
+    rows = [tuple(map(show.plain, row)) for row in _rows(findings)]
     lines = list(show.columns(out.width, ("", "what", "detail"), rows))
     for line in lines:
         out.print(line, soft_wrap=True)
@@ -68,6 +72,18 @@ def print_findings(findings: Sequence[Finding]) -> None:
         show.print_text(out, f"missing: {finding.what}", indent="", style="bold red")
         if finding.fix:
             show.print_text(out, finding.fix)
+
+
+def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str]]:
+    """Yield state, what and detail; verbs that differ in nothing else are in one row: "get, list pods"."""
+
+    def subject(finding: Finding) -> tuple[str, str, str]:
+        verb, _, rest = finding.what.partition(" ")
+        return _state(finding), rest if verb in _VERBS and finding.well else finding.what, finding.detail
+
+    for (state, what, detail), group in groupby(findings, subject):
+        verbs = [finding.what.removesuffix(what).strip() for finding in group]
+        yield state, " ".join(filter(None, (", ".join(filter(None, verbs)), what))), detail
 
 
 def _state(finding: Finding) -> str:

@@ -42,7 +42,8 @@ _DONE: Final = "done"
 """File with the facts about all plugins, in their order."""
 
 Facts = dict[str, Any]
-"""``usable``, and either ``why`` it is not, or the plugin's description."""
+"""``usable``, and either ``why`` it is not, or the plugin's description. ``lacking`` is how to install what
+the plugin imports, where it says so itself."""
 
 _CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -197,7 +198,7 @@ def _load(group: str, name: str, options: Mapping[str, Any] | None, file: Path) 
         try:
             facts = {"usable": True, **_FACTS[group](name, options)}
         except ResultsError as error:
-            facts = {"usable": False, "why": error.message}
+            facts = {"usable": False, "why": error.message, **_lacking(error.__cause__)}
     deprecated: Sequence[str] = [
         str(warning.message) for warning in caught if warning.category is HookDeprecationWarning
     ]
@@ -210,6 +211,14 @@ def _write(file: Path, facts: object) -> None:
     partial = Path(f"{file}.partial")
     partial.write_text(json.dumps(facts))
     partial.replace(file)
+
+
+def _lacking(error: BaseException | None) -> Facts:
+    """Return what a plugin itself says of a package that is not installed: it caught the failed import."""
+    cause = error.__cause__ if isinstance(error, ImportError) else None
+    while isinstance(cause, ImportError) and not isinstance(cause, ModuleNotFoundError):
+        cause = cause.__cause__
+    return {"lacking": str(error)} if cause else {}
 
 
 def _backend(name: str, options: Mapping[str, Any] | None) -> Facts:

@@ -116,6 +116,31 @@ def test_a_broken_plugin_is_listed_as_broken_with_why(cli, plugin):
     assert "no such library" in row["why"]
 
 
+def test_a_plugin_that_says_what_to_install_is_not_called_broken(cli, plugin):
+    """Neither is it where a module between the two says what it lacks."""
+    plugin(
+        """
+        try:
+            try:
+                import no_such_library
+            except ImportError as error:
+                raise ImportError("the module between needs a library") from error
+        except ImportError as error:
+            raise ImportError("it needs a library: pip install 'strangers[all]'") from error
+        """
+    )
+    ran = cli("backends")
+    assert ran.status == 0
+    assert re.search(r"^  strange +needs packages +strangers ", ran.out, re.MULTILINE)
+    assert "  needs packages: strange: it needs a library: pip install 'strangers[all]'\n" in ran.out
+    assert "broken" not in ran.out
+    (row,) = [row for row in cli("backends", "-o", "json").json if row["name"] == "strange"]
+    assert (row["usable"], row["lacking"]) == (False, "it needs a library: pip install 'strangers[all]'")
+    ran = cli("backends", "strange")
+    assert ran.status == 1
+    assert "  needs packages: it needs a library" in ran.out
+
+
 ENDS = {
     "hangs": (
         "import time\nprint('x', flush=True)\nwhile True: time.sleep(60)",

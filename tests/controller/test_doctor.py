@@ -472,6 +472,8 @@ def test_the_command_prints_json_and_exits_1_if_something_is_missing(monkeypatch
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "missing: get pods/log" in out
+    assert "  ok       get, list, watch taskruns.tekton.dev" in out
+    assert "  missing  get pods/log" in out
     assert "kubectl apply -f config/enable-log-access-to-controller/" in out
     assert main(["doctor", "-o", "yaml"]) == 1
     assert "- what: get pods/log\n  well: false\n" in capsys.readouterr().out
