@@ -26,7 +26,9 @@ from resultsfw.errors import (
     NotFoundError,
     ResultsError,
 )
+from resultsfw.flags import DEFAULT_BACKEND
 from resultsfw.images import missing_registry
+from resultsfw.site import page
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.settings import settings_of
 
@@ -39,6 +41,12 @@ NAMESPACES: Final = Kind("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Kind("apps", "v1", "deployments", "Deployment")
 
 _PROMETHEUS: Final = "monitoring.coreos.com"
+
+_OF_TEKTON: Final = {"app.kubernetes.io/part-of": "tekton-pipelines"}
+"""Label of the ConfigMaps that Tekton's webhook checks (config/500-webhooks.yaml)."""
+
+_TEKTONS_BACKENDS: Final = frozenset({DEFAULT_BACKEND, "sidecar-logs"})
+"""Values of ``results-from`` that Tekton knows."""
 
 _POLL: Final = 0.5
 """Seconds between two polls of a rollout."""
@@ -196,12 +204,31 @@ def missing_choices(server: Server, choices: Choices) -> Iterator[tuple[str, str
         return
 
 
+def _refuse_for_tekton(configmap: Object, plan: Plan) -> None:
+    """Reject a backend that Tekton's components would reject in their own ConfigMap.
+
+    Its webhook refuses such an edit, and its controller would not start with it (setResultExtractionMethod,
+    pkg/apis/config/feature_flags.go). Of other keys they know nothing.
+    """
+    backend = plan.flags.get("results-from", DEFAULT_BACKEND)
+    labels = configmap.get("metadata", {}).get("labels") or {}
+    if _OF_TEKTON.items() <= labels.items() and backend not in _TEKTONS_BACKENDS:
+        raise InputError(
+            f"Tekton's own controller reads the ConfigMap {plan.namespace}/{CONFIG_MAP}, too, and accepts no "
+            f'results-from "{backend}" there: give this controller a ConfigMap of its own (--namespace, an '
+            f"existing namespace), or let runs choose the backend (--backend {backend}, and "
+            f"allowed-results-from); {page('how-to/choose-a-backend')} explains both",
+            subject="--results-from",
+        )
+
+
 def _check_flags(server: Server, plan: Plan) -> None:
     """Reject flags that the controller would reject, together with those that are set already.
 
     Their images are checked as well: a run whose sidecar cannot be pulled fails.
     """
     found = _find(server, CONFIG_MAPS, plan.namespace, CONFIG_MAP) or {}
+    _refuse_for_tekton(found, plan)
     merged = {**found, "data": {**(found.get("data") or {}), **plan.flags}}
     try:
         # The extensions must be installed in the controller's image, not on this machine.

@@ -123,6 +123,19 @@ def test_flags_that_were_not_chosen_are_not_changed(site):
     assert set(site.words().values()) == {"unchanged"}
 
 
+def test_a_backend_that_tekton_does_not_know_is_refused_in_its_configmap_before_anything_changes(site):
+    site.tekton()
+    labels = {"metadata": {"labels": {"app.kubernetes.io/part-of": "tekton-pipelines"}}}
+    site.store.patch(CONFIG_MAPS, TEKTON, "feature-flags", labels)
+    assert site.install("--results-from", "config-map") == 2
+    assert "ConfigMap of its own (--namespace, an existing namespace)" in site.err
+    assert site.untouched()
+    assert site.install("--results-from", "sidecar-logs") == 0, site.err
+    assert site.install("--backend", "config-map") == 0, site.err
+    site.store.create(NAMESPACES, {"metadata": {"name": "mine"}})
+    assert site.install("--results-from", "config-map", "--namespace", "mine") == 0, site.err
+
+
 @pytest.mark.parametrize(
     ("options", "granted"),
     [
