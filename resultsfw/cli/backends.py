@@ -7,9 +7,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from resultsfw.cli import show
+from resultsfw.cli.files.settings import Given, flags_of
+from resultsfw.cli.output import show
 from resultsfw.cli.probe import KINDS, probe
-from resultsfw.cli.settings import Given, flags_of
 from resultsfw.errors import UnknownBackendError
 from resultsfw.flags import CONFIG_PREFIX, did_you_mean
 from resultsfw.plugins import BACKENDS, EXTENSIONS, InstalledPlugin, installed_plugins

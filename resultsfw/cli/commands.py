@@ -13,12 +13,12 @@ import click
 from resultsfw.cli import (
     cluster_commands,
     completion,
-    file_commands,
     inspect_commands,
+    plugin_commands,
     program_commands,
     run_command,
-    terminal,
 )
+from resultsfw.cli.output import terminal
 from resultsfw.errors import ClusterError, ResultsError
 
 __all__ = [
@@ -146,7 +146,7 @@ _SERVERS: Final = (cluster_commands.controller, cluster_commands.results_server)
 for _command in (
     *(run_command.run, inspect_commands.list_, inspect_commands.explain, inspect_commands.value),
     *(inspect_commands.verify, inspect_commands.collect),
-    *(file_commands.backends, file_commands.new_backend, file_commands.new_extension),
+    *(plugin_commands.backends, plugin_commands.new_backend, plugin_commands.new_extension),
     *(cluster_commands.controller, cluster_commands.doctor, cluster_commands.install),
     cluster_commands.results_server,
     *(program_commands.completion, program_commands.version),

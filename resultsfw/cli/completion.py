@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem as Item
 from click.shell_completion import ShellComplete, get_completion_class
 
 if TYPE_CHECKING:
-    from resultsfw.cli.inputs import Document
+    from resultsfw.cli.files.inputs import Document
 
 __all__ = ["SHELLS", "add_completions", "kubectl_complete", "script"]
 
@@ -70,8 +70,9 @@ class _RunNames(click.types.StringParamType):
     """A text whose completions are names of TaskRuns: of the cluster, or of the files that are given."""
 
     def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Item]:
-        from resultsfw.cli.inputs import STDIN  # noqa: PLC0415 - only where names are completed
-        from resultsfw.cli.sources import Where, open_source  # noqa: PLC0415 - see above
+        from resultsfw.cli.files.inputs import STDIN  # noqa: PLC0415 - only where names are completed
+        from resultsfw.cli.sources.opening import open_source  # noqa: PLC0415 - see above
+        from resultsfw.cli.sources.source import Where  # noqa: PLC0415 - see above
         from resultsfw.tekton.api.kinds import TASKRUNS  # noqa: PLC0415 - see above
 
         options = ("files", "namespace", "kubeconfig", "context")

@@ -3,7 +3,7 @@
 from contextlib import closing
 from typing import Any, Final
 
-from resultsfw.cli.live_errors import forbidden, unreachable
+from resultsfw.cli.sources.live_errors import forbidden, unreachable
 from resultsfw.cluster import Kind, Object
 from resultsfw.errors import ForbiddenError, NotFoundError, UnavailableError
 from resultsfw.kube import connect

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any, Final
 
-from resultsfw.cli import show
 from resultsfw.cli.controller import options_of
+from resultsfw.cli.output import show
 from resultsfw.controller.doctor import Finding, Subject, examine
 from resultsfw.controller.options import images_of
 from resultsfw.kube import KubeCluster, connect

@@ -40,7 +40,7 @@ def list_(words: tuple[str, ...], output: str, selector: str, **given: Any) -> i
 
     A NAME is NAME, taskrun/NAME (tr/NAME) or pipelinerun/NAME (pr/NAME).
     """
-    from resultsfw.cli.list_runs import list_runs  # noqa: PLC0415 - see above
+    from resultsfw.cli.inspect.list_runs import list_runs  # noqa: PLC0415 - see above
 
     with _source(given) as source:
         spaces = bool(given["all_namespaces"])
@@ -57,8 +57,8 @@ def explain(names: tuple[str, ...], output: str, **given: Any) -> int:
     A NAME is NAME, taskrun/NAME (tr/NAME) or pipelinerun/NAME (pr/NAME); of a PipelineRun all TaskRuns are
     traced. With -f it may be left out if there is only one run.
     """
-    from resultsfw.cli.explain import explain_runs  # noqa: PLC0415 - see above
-    from resultsfw.cli.run_names import parse_names  # noqa: PLC0415 - see above
+    from resultsfw.cli.inspect.explain import explain_runs  # noqa: PLC0415 - see above
+    from resultsfw.cli.sources.run_names import parse_names  # noqa: PLC0415 - see above
 
     with _source(given) as source:
         return explain_runs(parse_names(names), source, output=output)
@@ -89,8 +89,8 @@ def value(words: tuple[str, ...], output: str | None, cluster: bool, **given: An
     it. Nothing is printed until the whole value is fetched and verified. "STEP.RESULT" is a Step's own
     result.
     """
-    from resultsfw.cli.run_names import parse_names  # noqa: PLC0415 - see above
-    from resultsfw.cli.value import Access, print_value  # noqa: PLC0415 - see above
+    from resultsfw.cli.inspect.value import Access, print_value  # noqa: PLC0415 - see above
+    from resultsfw.cli.sources.run_names import parse_names  # noqa: PLC0415 - see above
 
     if len(words) > 2 or (len(words) == 1 and not given["files"]):  # noqa: PLR2004 - NAME and RESULT
         raise click.UsageError("give the NAME of a run and its RESULT (with -f, RESULT alone may be enough)")
@@ -144,10 +144,10 @@ def verify(
     cluster nor the network is used. A PipelineRun verifies if all its TaskRuns can be read and verify.
     """
     from resultsfw.cli.extras import needs  # noqa: PLC0415 - see above
-    from resultsfw.cli.run_names import parse_names  # noqa: PLC0415 - see above
+    from resultsfw.cli.sources.run_names import parse_names  # noqa: PLC0415 - see above
 
     with needs("signed"):
-        from resultsfw.cli.verify import verify_runs  # noqa: PLC0415 - see above
+        from resultsfw.cli.inspect.verify import verify_runs  # noqa: PLC0415 - see above
     with _source(given) as source:
         return verify_runs(
             parse_names(names),
@@ -172,8 +172,8 @@ def collect(names: tuple[str, ...], output: str, **given: Any) -> int:
     Nothing runs, and no cluster is asked: -f names files with the TaskRun, its Pod, and the Task to which it
     refers.
     """
-    from resultsfw.cli.collect import collect_saved  # noqa: PLC0415 - see above
-    from resultsfw.cli.run_names import parse_names  # noqa: PLC0415 - see above
+    from resultsfw.cli.inspect.collect import collect_saved  # noqa: PLC0415 - see above
+    from resultsfw.cli.sources.run_names import parse_names  # noqa: PLC0415 - see above
 
     if not given["files"]:
         raise click.UsageError("give the files of the TaskRun and of its Pod by -f")
@@ -183,8 +183,9 @@ def collect(names: tuple[str, ...], output: str, **given: Any) -> int:
 
 def _source(given: dict[str, Any]) -> Any:
     """Return the source that the options of a command name."""
-    from resultsfw.cli import show  # noqa: PLC0415 - see above
-    from resultsfw.cli.sources import Where, open_source  # noqa: PLC0415 - see above
+    from resultsfw.cli.output import show  # noqa: PLC0415 - see above
+    from resultsfw.cli.sources.opening import open_source  # noqa: PLC0415 - see above
+    from resultsfw.cli.sources.source import Where  # noqa: PLC0415 - see above
 
     logs: dict[str, str] = {}
     for option in given.pop("logs", ()):

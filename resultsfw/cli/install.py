@@ -3,9 +3,9 @@
 from contextlib import closing
 from typing import Any
 
-from resultsfw.cli import show
 from resultsfw.cli.extras import needs
-from resultsfw.cli.settings import Given, core_of
+from resultsfw.cli.files.settings import Given, core_of
+from resultsfw.cli.output import show
 from resultsfw.controller.manifests import (
     Choices,
     Plan,

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from resultsfw.cli import show
+from resultsfw.cli.output import show
 from resultsfw.errors import InputError
 from resultsfw.plugins import BACKENDS, EXTENSIONS, installed_plugins
 from resultsfw.site import page

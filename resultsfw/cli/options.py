@@ -234,7 +234,7 @@ cluster_options = combined(
 
 def given_options(flags: dict[str, Any]) -> Any:
     """Return the `Given` of the values of `flag_options`."""
-    from resultsfw.cli.settings import Given  # noqa: PLC0415 - the settings are for commands that use flags
+    from resultsfw.cli.files.settings import Given  # noqa: PLC0415 - the settings are for commands that use flags
 
     return Given(
         file=flags["feature_flags"],

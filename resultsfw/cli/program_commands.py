@@ -59,7 +59,7 @@ def version(
 
 def _line(controller: dict[str, Any]) -> str:
     """Return the line about a controller; what the cluster says must not steer a terminal."""
-    from resultsfw.cli.show import plain  # noqa: PLC0415 - what --help does not need
+    from resultsfw.cli.output.show import plain  # noqa: PLC0415 - what --help does not need
 
     version = controller["version"] or "of unknown version"
     replicas = f"{controller['availableReplicas']} of {controller['replicas']} replicas available"

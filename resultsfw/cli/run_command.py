@@ -1,4 +1,4 @@
-"""The command ``run``; its work is in `resultsfw.cli.run`, imported when the command runs."""
+"""The command ``run``; its work is in `resultsfw.cli.run.run_files`, imported when the command runs."""
 
 import click
 
@@ -88,7 +88,7 @@ def run(
     ConfigMaps, Secrets, ServiceAccounts and PersistentVolumeClaims. The ConfigMaps "feature-flags" and
     "config-defaults" are applied. If the files contain a Task or Pipeline and no run, that one is run.
     """
-    from resultsfw.cli.run import RunRequest, run_files  # noqa: PLC0415 - the engine is for this command only
+    from resultsfw.cli.run.run_files import RunRequest, run_files  # noqa: PLC0415 - the engine is for this command only
 
     files = (*filenames, *names)
     if not files:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resultsfw.cli.advice import advice_for, advice_on, failed_for_size, larger, without_hints
+from resultsfw.cli.output.advice import advice_for, advice_on, failed_for_size, larger, without_hints
 from resultsfw.limits import result_too_large, run_too_large
 from resultsfw.tekton.api import reasons
 from resultsfw.types import ARTIFACTS, CollectionOutcome, Problem, ProblemCode, Result

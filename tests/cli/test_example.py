@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import terminal_picture
-from resultsfw.cli import run as run_module
-from resultsfw.cli.inputs import read_files
+from resultsfw.cli.files.inputs import read_files
+from resultsfw.cli.run import run_files as run_module
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resultsfw.cli import markup
-from resultsfw.cli.explain_html import page
-from resultsfw.cli.explained import Explained
-from resultsfw.cli.graph_data import MOST_TASKS
-from resultsfw.cli.inputs import Document
-from resultsfw.cli.saved_run import checked_status
+from resultsfw.cli import inspect
+from resultsfw.cli.files.inputs import Document
+from resultsfw.cli.graph import markup
+from resultsfw.cli.graph.graph_data import MOST_TASKS
+from resultsfw.cli.inspect.explain_html import page
+from resultsfw.cli.inspect.explained import Explained
+from resultsfw.cli.sources.saved_run import checked_status
 from resultsfw.errors import InputError
 
 TAGS = (
@@ -205,7 +206,7 @@ def test_a_hostile_run_of_a_capture_becomes_no_element(cli, saved):
 
 
 def test_the_style_sheet_loads_nothing():
-    text = Path(markup.__file__).with_name("explain.css").read_text()
+    text = Path(inspect.__file__).with_name("explain.css").read_text()
     assert "url(" not in text
     assert "@import" not in text
     assert "<" not in text

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.cli.graph import draw
-from resultsfw.cli.graph_layout import Box, Link, place
-from resultsfw.cli.markup import abbreviate, text_width
+from resultsfw.cli.graph.drawing import draw
+from resultsfw.cli.graph.layout import Box, Link, place
+from resultsfw.cli.graph.markup import abbreviate, text_width
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"-?[0-9.]+")

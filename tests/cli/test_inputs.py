@@ -41,7 +41,7 @@ def test_a_file_that_is_not_utf8_is_refused(cli, write):
 
 
 def test_a_file_over_the_limit_is_refused(cli, write, monkeypatch):
-    monkeypatch.setattr("resultsfw.cli.inputs.FILE_BYTES", 10)
+    monkeypatch.setattr("resultsfw.cli.files.inputs.FILE_BYTES", 10)
     refused(cli("run", write("x.yaml", "a: " + "b" * 20)), "x.yaml has more than 10 bytes")
 
 

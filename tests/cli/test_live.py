@@ -14,11 +14,11 @@ from rich.console import Console
 from signing_harness import RUN, authority
 from verdict_harness import signed
 
-from resultsfw.cli import show
-from resultsfw.cli.announcing import AnnouncingCluster
-from resultsfw.cli.inputs import Document, without_nulls
-from resultsfw.cli.list_runs import row_of
-from resultsfw.cli.read_only import ReadOnlyCluster
+from resultsfw.cli.files.inputs import Document, without_nulls
+from resultsfw.cli.inspect.list_runs import row_of
+from resultsfw.cli.output import show
+from resultsfw.cli.sources.announcing import AnnouncingCluster
+from resultsfw.cli.sources.read_only import ReadOnlyCluster
 from resultsfw.cluster import PODS, Cluster
 from resultsfw.errors import ClusterError
 from resultsfw.kube import contexts

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from resultsfw.cli.progress import Progress
+from resultsfw.cli.run.progress import Progress
 
 
 class Clock:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pluginsite import GOOD
 
-from resultsfw.cli import run as run_module
+from resultsfw.cli.run import run_files as run_module
 
 pytestmark = pytest.mark.slow
 

@@ -10,15 +10,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resultsfw.cli.admission import admit
-from resultsfw.cli.folders import files_in
-from resultsfw.cli.inputs import Document, read_files
-from resultsfw.cli.manifests import GivenInputs, pick
-from resultsfw.cli.repeated_messages import each_once
-from resultsfw.cli.run_params import with_params
-from resultsfw.cli.run_workspaces import parse_bindings
-from resultsfw.cli.shell_hints import hint_for
-from resultsfw.cli.step_logs import FailedStep, log_lines
+from resultsfw.cli.files.admission import admit
+from resultsfw.cli.files.folders import files_in
+from resultsfw.cli.files.inputs import Document, read_files
+from resultsfw.cli.files.manifests import GivenInputs, pick
+from resultsfw.cli.files.run_params import with_params
+from resultsfw.cli.files.run_workspaces import parse_bindings
+from resultsfw.cli.run.repeated_messages import each_once
+from resultsfw.cli.run.shell_hints import hint_for
+from resultsfw.cli.run.step_logs import FailedStep, log_lines
 from resultsfw.errors import InputError
 
 TASK = """

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.cli.list_runs import age
-from resultsfw.cli.run_names import RunName, parse_names, qualified
+from resultsfw.cli.inspect.list_runs import age
+from resultsfw.cli.sources.run_names import RunName, parse_names, qualified
 from resultsfw.errors import InputError
 from resultsfw.tekton.api.kinds import PIPELINERUNS, TASKRUNS
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from resultsfw.cli import show
-from resultsfw.cli.advice import Advice
+from resultsfw.cli.output import show
+from resultsfw.cli.output.advice import Advice
 from resultsfw.limits import result_too_large
 from resultsfw.types import CollectionOutcome
 from resultsfw.values import escape_surrogates

@@ -17,10 +17,10 @@ from resultsfw import (
     TransportUsage,
     Verification,
 )
-from resultsfw.cli import show
-from resultsfw.cli.judged import Judged
-from resultsfw.cli.signatures import SignatureTrace, describe_signature
-from resultsfw.cli.traces import End, trace_results
+from resultsfw.cli.inspect.judged import Judged
+from resultsfw.cli.inspect.signatures import SignatureTrace, describe_signature
+from resultsfw.cli.inspect.traces import End, trace_results
+from resultsfw.cli.output import show
 from resultsfw.tekton.taskrun.offline import Offline
 from resultsfw_sidecar import wire
 from resultsfw_signing import dsse, statement

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.cli.tables import columns
+from resultsfw.cli.output.tables import columns
 
 TEXT = "words that explain at length what the thing is for"
 

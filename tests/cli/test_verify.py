@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from signing_harness import AT, DOMAIN, RUN, Signed, authority
 from verdict_harness import CONTROLLER, signed, signer, taskrun
 
-from resultsfw.cli.verify_pipelines import verify_pipelinerun
+from resultsfw.cli.inspect.verify_pipelines import verify_pipelinerun
 from resultsfw.testing.signing_ca import ca_template, new_authority
 
 
@@ -251,7 +251,7 @@ def test_a_bundle_is_required(cli, write):
 @pytest.mark.slow
 def test_no_engine_and_no_network_library_is_imported():
     code = (
-        "import sys, resultsfw.cli.verify; "
+        "import sys, resultsfw.cli.inspect.verify; "
         "print([name for name in ('grpc', 'spiffe', 'kubernetes', 'resultsfw.local') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resultsfw.cli import show
+from resultsfw.cli.output import show
 from resultsfw.documents import DEPTH, DocumentError, lines_of, read
 
 VALUES = st.recursive(

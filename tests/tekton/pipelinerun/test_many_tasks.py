@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resultsfw import Object
-from resultsfw.cli.graph import draw
+from resultsfw.cli.graph.drawing import draw
 from resultsfw.tekton.api.conditions import condition
 from resultsfw.tekton.pipelinerun.child_builder import ChildBuilder
 from resultsfw.tekton.pipelinerun.dag import CycleError, graph_of

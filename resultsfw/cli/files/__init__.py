@@ -1,0 +1,1 @@
+"""Manifests in files: read, completed by options, checked as by Tekton's webhook; and the flags in them."""

@@ -1,0 +1,1 @@
+"""``list``, ``explain``, ``value``, ``verify`` and ``collect``: what became of runs and of their results."""
