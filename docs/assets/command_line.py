@@ -12,12 +12,14 @@ SHARED = ("--color", "--quiet", "--help")
 
 
 def pages() -> str:
-    """Return a section for each command, in alphabetical order, after one on the options of all."""
+    """Return a list of the commands, the options of all, and a section for each in alphabetical order."""
     context = click.Context(resultsfw, info_name="resultsfw")
-    parts = ["## Options of every command", *options(resultsfw, context, shared=True)]
-    for name, command in sorted(resultsfw.commands.items()):
-        if not command.hidden:
-            parts += section(command, click.Context(command, info_name=name, parent=context))
+    commands = [(name, item) for name, item in sorted(resultsfw.commands.items()) if not item.hidden]
+    parts = ["| command | purpose |", "|---|---|"]
+    parts += [f"| [{name}](#{name}) | {cell(item.get_short_help_str(200))} |" for name, item in commands]
+    parts += ["", "## Options of every command", *options(resultsfw, context, shared=True)]
+    for name, command in commands:
+        parts += section(command, click.Context(command, info_name=name, parent=context))
     return "\n".join(parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Say what the controller is at: workers, queues, caches, leadership and flags, but no value of a run.
+"""Say what the controller is doing: workers, queues, caches, leadership and flags, but no value of a run.
 
 It names runs. It contains no params, results, values of options, tokens or data of Secrets.
 """

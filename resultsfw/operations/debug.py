@@ -1,4 +1,4 @@
-"""Say what a process is at, for its operators: stacks of threads, as JSON or in the log.
+"""Say what a process is doing, for its operators: stacks of threads, as JSON or in the log.
 
 Stacks name functions and lines, and no value of a variable.
 """

@@ -1,4 +1,4 @@
-"""Say what the results server is at: requests in progress, connections, capacity; no token and no result."""
+"""Say what the results server is doing: requests, connections, capacity; no token and no result."""
 
 import time
 from collections.abc import Mapping

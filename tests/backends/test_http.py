@@ -135,7 +135,7 @@ def test_certificates_come_as_text_or_from_a_configmap_of_the_namespace():
         ({"token": "x"}, "token"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(config, why):
+def test_an_invalid_configuration_is_refused(config, why):
     with pytest.raises(FlagError, match=why):
         ResultsManager.from_flags({"results-from": "http", "config.http": yaml.safe_dump(config)})
 

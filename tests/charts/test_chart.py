@@ -220,7 +220,7 @@ def test_a_release_may_have_another_namespace_and_a_prefix():
         (["resultsServer.options.check-runs=false"], "check-runs"),
     ],
 )
-def test_values_that_cannot_be_are_refused(settings, word):
+def test_invalid_values_are_refused(settings, word):
     words = [word for setting in settings for word in ("--set", setting)]
     answer = helm("template", "x", str(generate.CHART), "--kube-version", "1.31.0", *words)
     assert answer.returncode != 0

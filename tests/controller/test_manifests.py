@@ -467,7 +467,7 @@ def test_the_manifests_name_images_without_a_registry_until_one_is_chosen():
 @pytest.mark.parametrize(
     "registry", ["https://r.example", "r.example/A", "r.example:x", "-", "r/../x", "r e"]
 )
-def test_a_registry_that_cannot_be_is_refused(registry):
+def test_an_invalid_registry_is_refused(registry):
     with pytest.raises(InputError, match="is not a registry"):
         plan_of(Choices(image_registry=registry))
 

@@ -187,7 +187,7 @@ def test_a_wrong_extraction_is_refused_with_the_field(kind):
         ({"location": 7}, ".location: it is a value of type int"),
     ],
 )
-def test_a_reference_that_cannot_be_is_refused(changed, why):
+def test_an_invalid_reference_is_refused(changed, why):
     assert f"results[0].value{why}" in problem_of(
         Mine(extract=with_result(value=replace(REFERENCE, **changed)))
     )

@@ -118,7 +118,7 @@ def read(core, reference, namespace="default"):
         ({"encryption": {"key": "x"}}, "encryption.key"),
     ],
 )
-def test_options_that_cannot_be_are_refused_when_they_are_loaded(url, keys, options, message):
+def test_invalid_options_are_refused_when_they_are_loaded(url, keys, options, message):
     with pytest.raises(FlagError, match=message):
         core_of(url, keys, **options)
 

@@ -99,7 +99,7 @@ def member(name, mode=0o644, size=1, kind=tarfile.REGTYPE):
 GOOD = {"config": {"User": check.USER, "Labels": dict.fromkeys(check.LABELS, "x")}}
 
 
-def test_an_image_as_it_must_be_has_no_problem():
+def test_a_correct_image_has_no_problem():
     files = [member("app/a.py"), member("tmp", 0o1777, kind=tarfile.DIRTYPE), member("bin/tool", 0o755)]
     files.append(member("bin/sh", 0o777, kind=tarfile.SYMTYPE))
     found = check.problems({file.name: file for file in files}, GOOD, check.Expected(1, ()))

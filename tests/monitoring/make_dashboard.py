@@ -99,7 +99,7 @@ ROWS: Final = {
             "stat",
         ),
         Panel(
-            "Not seen",
+            "Unreadable or unwatched",
             "short",
             (
                 (gauge("resultsfw_unreadable_objects", fold="sum"), "objects"),
@@ -121,7 +121,7 @@ ROWS: Final = {
             "TaskRuns that failed, by reason",
             "ops",
             ((rate("resultsfw_taskrun_total", "reason", 'outcome="failed"'), "{{reason}}"),),
-            "The reason of the condition. StepFailed is the users' own.",
+            "The reason of the condition. StepFailed is an error of the run's own Steps.",
         ),
         Panel(
             "TaskRun duration",
@@ -197,7 +197,7 @@ ROWS: Final = {
             "Runs that wait for a worker",
             "short",
             ((gauge("resultsfw_workqueue_depth", "kind"), "{{kind}}"),),
-            "Some for moments when many runs begin at once.",
+            "Above zero for a moment when many runs begin at once.",
         ),
         Panel(
             "Time in the queue",
@@ -256,7 +256,7 @@ ROWS: Final = {
             "Time of requests",
             "s",
             quantiles("resultsfw_api_request_duration_seconds", "verb", "{{verb}}"),
-            "Until the head of the answer.",
+            "Until the headers of the response.",
         ),
         Panel(
             "Wait for the client's own limit",
@@ -271,7 +271,7 @@ ROWS: Final = {
             "Each replica has its own caches.",
         ),
         Panel(
-            "Watches begun again",
+            "Restarted watches",
             "ops",
             ((rate("resultsfw_watch_restarts_total", "resource"), "{{resource}}"),),
             "The server ends each after five to ten minutes.",
@@ -283,7 +283,7 @@ ROWS: Final = {
                 (rate("resultsfw_events_dropped_total"), "Events not written"),
                 (rate("resultsfw_flags_reload_failures_total"), "rejected edits of flags"),
             ),
-            "Both are zero as a rule.",
+            "Both are normally zero.",
         ),
     ),
     "Processes": (

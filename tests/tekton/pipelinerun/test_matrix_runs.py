@@ -284,7 +284,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("tasks", "why"), REFUSED, ids=[why[:40] for _, why in REFUSED])
-def test_a_matrix_that_cannot_be_is_refused_before_there_is_a_child(tasks, why):
+def test_an_invalid_matrix_is_refused_before_there_is_a_child(tasks, why):
     harness = PipelineRunHarness(*tasks)
     harness.reconcile()
     assert harness.condition[:2] == ("False", "PipelineValidationFailed"), harness.condition
