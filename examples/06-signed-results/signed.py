@@ -51,9 +51,10 @@ class Cluster:
         if kind == PODS:
             uid = created["metadata"]["uid"]
             name = f"spiffe://{DOMAIN}/ns/default/taskrun/build/pod/{uid}"
+            # The controller takes the first, the signer the one with its pod's uid.
             identities = [
                 served_svid(identity, self._authority.issue_svid(identity), self._authority)
-                for identity in (name, CONTROLLER)
+                for identity in (CONTROLLER, name)
             ]
             self._api.serve(*identities)
         return created
