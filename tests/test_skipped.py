@@ -19,3 +19,10 @@ def test_each_reason_is_named_once_with_its_tests_the_most_frequent_first():
         "    1 there is no jq (tests/test_docs.py)",
     ]
     assert summary([]) == []
+
+
+def test_what_a_backend_does_not_offer_and_what_a_cluster_is_needed_for_are_a_line_each():
+    closed = [report("tests/oci/test_compliance.py", f"closed (hooks): no {hook}") for hook in "ab"]
+    names = ("RESULTSFW_KUBECONFIG is not set", "RESULTSFW_S3_HOST is not set")
+    lines = summary([*closed, *(report("tests/cluster/test_oci.py", name) for name in names)])
+    assert [line.split()[:4] for line in lines] == [["2", "need", "a", "real"], ["2", "tests", "of", "a"]]

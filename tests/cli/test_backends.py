@@ -16,6 +16,24 @@ from resultsfw.plugins import installed_plugins
 pytestmark = pytest.mark.slow
 
 FACTS = {}
+FEW = ("sidecar-logs", "termination-message", "object-store", "redact")
+
+
+@pytest.fixture(autouse=True)
+def few_own_plugins(monkeypatch, request):
+    """List few of this project's plugins: importing each takes a process. All if `lists_all`."""
+
+    def few(group):
+        found = installed_plugins(group)
+        return [plugin for plugin in found if plugin.distribution != "resultsfw" or plugin.name in FEW]
+
+    if "lists_all" not in request.fixturenames:
+        monkeypatch.setattr("resultsfw.cli.backends.installed_plugins", few)
+
+
+@pytest.fixture
+def lists_all():
+    """All plugins of this project are listed."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +75,11 @@ def plugin(tmp_path, monkeypatch):
     return install
 
 
-def test_the_list_shows_state_distribution_version_and_module(cli):
+def test_the_list_shows_state_distribution_version_and_module(cli, lists_all):
     ran = cli("backends")
     assert ran.status == 0
+    listed = re.findall(r"^  ([\w-]+) ", ran.out, re.MULTILINE)
+    assert {plugin.name for plugin in installed_plugins()} <= set(listed)
     assert re.search(
         r"^  sidecar-logs +ok +resultsfw +0.1.0 +resultsfw_backends.sidecar_logs$", ran.out, re.MULTILINE
     )
@@ -297,7 +317,7 @@ def test_a_third_party_backend_is_described_with_and_without_options(cli, plugin
     assert all(len(line) <= 100 for line in ran.out.splitlines())
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_name(cli):
+def test_an_unknown_name_is_refused_with_the_nearest_name(cli, lists_all):
     ran = cli("backends", "sidecar-log")
     assert ran.status == 2
     assert ran.err.startswith('error: no backend or extension "sidecar-log" is installed (installed: ')

@@ -75,15 +75,18 @@ def test_runs_finish_although_watches_start_with_410(harness, process):
     assert 'watch_restarts_total{resource="pods"}' in process.page("/metrics")[1]
 
 
-@pytest.mark.parametrize("fault", ["expired", "cut", "slow", "pause", "end", "bookmark"])
-def test_runs_finish_although_watches_are_disturbed_at_their_events(harness, process, fault):
+@pytest.mark.parametrize("faults", [("slow", "expired"), ("cut", "pause"), ("end", "bookmark")], ids="-".join)
+def test_runs_finish_although_watches_are_disturbed_at_their_events(harness, process, faults):
     half_way(harness)
-    times = 1 if fault == "expired" else 4  # a list leaves events out
+    # "expired" comes last: a list leaves events out.
+    times = {fault: 1 if fault == "expired" else 3 for fault in faults}
     for plural in ("taskruns", "pods"):
-        harness.server.faults.upset(plural, fault, times)
+        for fault in faults:
+            harness.server.faults.upset(plural, fault, times[fault])
     harness.server.faults.release.set()
     finish(harness, process)
-    assert harness.server.faults.suffered == {fault: 2 * times}
+    # A watch that starts again after the last run has ended is sent what it missed.
+    harness.until(lambda: harness.server.faults.suffered == {fault: 2 * times[fault] for fault in faults})
 
 
 def test_a_watch_that_stops_within_a_line_delays_no_other_watch(harness, process):

@@ -1,5 +1,6 @@
 """Pipelines of thousands of Tasks: work grows with their number, not its square, and nothing recurses."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,17 +146,22 @@ def _calls(work: Callable[[], object]) -> int:
 def test_four_times_the_tasks_are_four_times_the_work(shape, state, seconds):
     few, many = (
         _calls(lambda count=count: _look(shape(count), state, seconds=seconds))
-        for count in (MANY // 16, MANY // 4)
+        for count in (MANY // 32, MANY // 8)
     )
-    assert many < 4 * few * 1.2
+    assert many < 4 * few * 1.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__.strip("_"))
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("_"))
-def test_thousands_of_tasks_need_no_deep_stack(shape, state):
-    count = sys.getrecursionlimit() * 2
-    facts = _look(shape(count), state, seconds=30)
+def test_more_tasks_than_the_stack_is_deep_are_no_recursion(shape, state):
+    limit, deep = sys.getrecursionlimit(), len(inspect.stack(0))
+    count = 600
+    sys.setrecursionlimit(deep + count // 2)
+    try:
+        facts = _look(shape(count), state, seconds=30)
+    finally:
+        sys.setrecursionlimit(limit)
     assert len(facts.tasks) == count
 
 
@@ -195,18 +201,18 @@ def test_a_long_pipeline_can_be_drawn():
 
 SCRIPT = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 sys.path[:0] = {path!r}
 import test_many_tasks as many
 for shape in many.SHAPES:
-    facts = many._look(shape(10_000), many._nothing, seconds=1)
+    facts = many._look(shape(6000), many._nothing, seconds=1)
     print(shape.__name__, len(facts.tasks), flush=True)
 """
 
 
 @pytest.mark.slow
-def test_ten_thousand_tasks_of_each_shape_take_a_minute_of_the_processor_at_most():
+def test_six_thousand_tasks_of_each_shape_take_twenty_seconds_of_the_processor_at_most():
     """Some seconds. What is hidden from counting calls, one call's own work, would show here."""
     script = SCRIPT.format(path=sys.path)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == [f"{shape.__name__} 10000" for shape in SHAPES], done.stderr
+    assert done.stdout.splitlines() == [f"{shape.__name__} 6000" for shape in SHAPES], done.stderr
