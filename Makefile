@@ -50,7 +50,7 @@ lint: $(STAMP)
 
 # The documentation in build/site, with warnings as errors and without the network.
 site: $(STAMP)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # The same on http://127.0.0.1:8000, built again when a page changes.
 serve-site: $(STAMP)

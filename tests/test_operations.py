@@ -47,6 +47,7 @@ def test_every_command_with_its_options():
         options = [param for param in command.params if isinstance(param, click.Option)]
         assert {param.opts[-1] for param in options} - {"--color", "--quiet"} <= named
     assert "\\b" not in text
+    assert "][" not in text  # to Markdown, a link
 
 
 def test_every_flag_with_its_default():

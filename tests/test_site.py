@@ -32,6 +32,14 @@ def test_each_page_is_in_the_navigation_once():
     assert sorted(pages(CONFIG["nav"])) == sorted(wanted)
 
 
+def test_a_warning_fails_the_build():
+    """mkdocs counts what it logs: with --quiet it finds no warning, and `strict` has no effect."""
+    recipe = re.search(r"^site: .*\n\t.*(mkdocs build.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert CONFIG["strict"]
+    assert recipe
+    assert recipe[1] == "mkdocs build"
+
+
 def named_pages():
     """Yield each call of ``page`` in the code, as its file and arguments."""
     for folder in ("resultsfw", "backends", "extensions"):

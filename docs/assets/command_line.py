@@ -57,7 +57,7 @@ def options(command: click.Command, context: click.Context, *, shared: bool) -> 
 
 def cell(text: str) -> str:
     """Return a text for one cell of a table."""
-    return re.sub(r"([|<*_])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([][|<*_])", r"\\\1", " ".join(text.split()))
 
 
 def paragraphs(text: str) -> str:
