@@ -217,8 +217,8 @@ def _create(
         return  # by an earlier attempt to create this pod; its keys are the same
     except ForbiddenError as error:
         raise ForbiddenError(
-            f"the Secret with the keys of encrypted results cannot be created: kubectl apply -f "
-            f"config/enable-encryption/: {error.message}",
+            f"the Secret with the keys of encrypted results cannot be created: resultsfw install "
+            f"--enable-encryption, or kubectl apply -f config/enable-encryption/: {error.message}",
             subject=error.subject,
         ) from error
 

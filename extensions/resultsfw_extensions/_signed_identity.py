@@ -144,8 +144,9 @@ class Identity:
                 return self._update
             reason = self._reason or "it has not answered yet"
             raise UnavailableError(
-                f"the SPIFFE Workload API at {self.socket} cannot be used: {reason}; mount its socket in the "
-                f"controller's pod (config/enable-signing), and register the controller with SPIRE",
+                f"the SPIFFE Workload API at {self.socket} cannot be used: {reason}; on a cluster, give the "
+                f"controller its socket (resultsfw install --enable-signing) and register it with SPIRE; "
+                f"elsewhere, set {ENV_SOCKET}",
                 subject=self.socket,
             )
 
