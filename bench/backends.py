@@ -10,7 +10,6 @@ All processes are read from /proc, so the node is this machine. --resume does wh
 # ruff: noqa: INP001, T201
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -37,13 +36,11 @@ from measuring import records, side_by_side  # noqa: E402 - beside this file
 from measuring.pod_memory import SidecarPeak  # noqa: E402 - see above
 from measuring.prepared_backends import PreparedBackend, set_up  # noqa: E402 - see above
 from measuring.processes import Process  # noqa: E402 - see above
+from measuring.run_watch import RunWatch  # noqa: E402 - see above
 from measuring.side_by_side import SIZES  # noqa: E402 - see above
-from resultsfw import PODS, Kind, read_reference  # noqa: E402 - see above
-from resultsfw.errors import NotFoundError, UnavailableError  # noqa: E402 - see above
-from resultsfw.kube import KubeCluster, connect  # noqa: E402 - see above
-from resultsfw.kube.list_watch import list_pages, open_watch, watch_events  # noqa: E402 - see above
+from resultsfw import PODS, read_reference  # noqa: E402 - see above
+from resultsfw.errors import NotFoundError  # noqa: E402 - see above
 from resultsfw.pods import RESULTS_SIDECAR  # noqa: E402 - see above
-from resultsfw.tekton.api.conditions import is_done  # noqa: E402 - see above
 from resultsfw.tekton.api.kinds import TASKRUNS  # noqa: E402 - see above
 
 Object = dict[str, Any]
@@ -68,60 +65,6 @@ sys.exit(main(sys.argv[2:]))
 """A controller that notes each request in a file."""
 
 
-class Watch:
-    """Sees of one run when it was done, its pod, and the most bytes of the object that carried values."""
-
-    def __init__(self, place: Place, name: str, peak: SidecarPeak, watched: Kind | None) -> None:
-        self.done: Object | None = None
-        self.done_at = self.carried = 0.0
-        self._name, self._peak, self._watched, self._place = name, peak, watched, place
-        self._changed = threading.Event()
-        self._cluster = KubeCluster(connect(os.environ["RESULTSFW_KUBECONFIG"]))
-        for kind in {TASKRUNS, PODS, *([watched] if watched else [])}:
-            connection = self._cluster.connection
-            version = next(iter(list_pages(connection, kind, place.namespace, "", limit=1)))[1]
-            threading.Thread(target=self._follow, args=(kind, version), daemon=True).start()
-
-    def wait(self) -> None:
-        """Wait for the verdict.
-
-        Raises:
-            SystemExit: There is none.
-        """
-        if not self._changed.wait(WAIT):
-            raise SystemExit(f"after {WAIT:.0f} s a run is not done: {self._place.runs()}")
-
-    def _follow(self, kind: Kind, version: str) -> None:
-        stream = open_watch(self._cluster.connection, kind, self._place.namespace, "", version, silence=600)
-        with suppress(UnavailableError):
-            for event in watch_events(stream, kind.plural):
-                now = uptime()
-                if event.change == "BOOKMARK":
-                    continue
-                metadata = event.obj["metadata"]
-                if kind == PODS and (metadata.get("labels") or {}).get("tekton.dev/taskRun") == self._name:
-                    self._peak.follow(metadata["uid"])
-                if kind == self._watched:  # runs follow one another, so it is of this one
-                    self.carried = max(self.carried, _bytes_of(kind, event.obj))
-                own = kind == TASKRUNS and metadata["name"] == self._name
-                if own and self.done is None and is_done(event.obj):
-                    self.done, self.done_at = event.obj, now
-                    self._changed.set()
-
-
-def _bytes_of(kind: Kind, obj: Object) -> int:
-    if kind == TASKRUNS:
-        return len(json.dumps(obj.get("status", {}).get("annotations", {}), ensure_ascii=False).encode())
-    if not obj["metadata"]["name"].startswith("resultsfw-"):
-        return 0
-    return len(json.dumps(obj, ensure_ascii=False, separators=(",", ":")).encode())
-
-
-def uptime() -> float:
-    """Return the seconds that the kernel runs, which a Step reads, too."""
-    return float(Path("/proc/uptime").read_text().split()[0])
-
-
 def script_of(size: int) -> str:
     """Return a Step's script that writes numbers as text, of this many bytes."""
     text = "(while seq -s ' ' 100000 299999 2>/dev/null; do :; done)"
@@ -135,11 +78,11 @@ def measure(place: Place, prepared: PreparedBackend, size: int, controller: Runn
     process.forget_peak()
     began, before = len(notes.read_text().splitlines()), prepared.stored({})
     with SidecarPeak() as peak:
-        watch = Watch(place, name, peak, prepared.watched)
+        watch = RunWatch(place, name, peak, prepared.watched)
         place.server.create(TASKRUNS, a_run(place, name, script_of(size), ["a"]))
-        watch.wait()
+        watch.wait(WAIT)
         time.sleep(SETTLE)
-    run = watch.done or {}
+    run = watch.done
     [condition] = run["status"]["conditions"]
     if condition["status"] != "True":
         raise SystemExit(f"{prepared.backend}, {size} bytes: {condition}")

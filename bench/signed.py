@@ -13,9 +13,7 @@ missing in the file.
 
 import argparse
 import json
-import os
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -33,17 +31,14 @@ from running import Running  # noqa: E402 - see above
 from spire import Spire  # noqa: E402 - see above
 from written import a_run  # noqa: E402 - see above
 
-from backends import api_server, log_of, remove, uptime  # noqa: E402 - beside this file
+from backends import api_server, log_of, remove  # noqa: E402 - beside this file
 from measuring import records  # noqa: E402 - see above
 from measuring.pod_memory import SidecarPeak  # noqa: E402 - see above
 from measuring.processes import Process  # noqa: E402 - see above
+from measuring.run_watch import RunWatch  # noqa: E402 - see above
 from measuring.signed import PLACE  # noqa: E402 - see above
-from resultsfw import PODS, Kind  # noqa: E402 - see above
-from resultsfw.errors import UnavailableError  # noqa: E402 - see above
-from resultsfw.kube import KubeCluster, connect  # noqa: E402 - see above
-from resultsfw.kube.list_watch import list_pages, open_watch, watch_events  # noqa: E402 - see above
+from resultsfw import PODS  # noqa: E402 - see above
 from resultsfw.pods import RESULTS_SIDECAR  # noqa: E402 - see above
-from resultsfw.tekton.api.conditions import is_done  # noqa: E402 - see above
 from resultsfw.tekton.api.kinds import TASKRUNS  # noqa: E402 - see above
 from resultsfw_signing.statement import SIGNER_CONTAINER  # noqa: E402 - see above
 
@@ -82,44 +77,6 @@ class SidecarUse(SidecarPeak):
         return super()._read(process)
 
 
-class Watch:
-    """Records when the pod of a run was created, and when the run was done."""
-
-    def __init__(self, place: Place, name: str, use: SidecarUse) -> None:
-        self.created_at = self.done_at = 0.0
-        self.done: Object = {}
-        self._name, self._use, self._place = name, use, place
-        self._over = threading.Event()
-        self._cluster = KubeCluster(connect(os.environ["RESULTSFW_KUBECONFIG"]))
-        for kind in (TASKRUNS, PODS):
-            connection = self._cluster.connection
-            version = next(iter(list_pages(connection, kind, place.namespace, "", limit=1)))[1]
-            threading.Thread(target=self._follow, args=(kind, version), daemon=True).start()
-
-    def wait(self) -> None:
-        """Wait for the verdict.
-
-        Raises:
-            SystemExit: The run did not end in time.
-        """
-        if not self._over.wait(WAIT):
-            raise SystemExit(f"after {WAIT:.0f} s a run is not done: {self._place.runs()}")
-
-    def _follow(self, kind: Kind, version: str) -> None:
-        stream = open_watch(self._cluster.connection, kind, self._place.namespace, "", version, silence=600)
-        with suppress(UnavailableError):
-            for event in watch_events(stream, kind.plural):
-                now = uptime()
-                metadata = event.obj.get("metadata", {})
-                if kind == PODS and (metadata.get("labels") or {}).get("tekton.dev/taskRun") == self._name:
-                    self.created_at = self.created_at or now
-                    self._use.follow(metadata["uid"])
-                if kind == TASKRUNS and metadata.get("name") == self._name and is_done(event.obj):
-                    self.done_at = self.done_at or now
-                    self.done = event.obj
-                    self._over.set()
-
-
 def script_of(results: list[str], seconds: float) -> str:
     """Return a Step's script that lasts some seconds and writes short results."""
     writes = "".join(
@@ -135,9 +92,9 @@ def measure(place: Place, controller: Running, count: int, seconds: float, *, si
     process = Process(controller.process.pid)
     before = process.cpu()
     with SidecarUse() as use:
-        watch = Watch(place, name, use)
+        watch = RunWatch(place, name, use)
         place.server.create(TASKRUNS, a_run(place, name, script_of(results, seconds), results))
-        watch.wait()
+        watch.wait(WAIT)
         time.sleep(SETTLE)
     used = process.cpu() - before
     conditions = {condition["type"]: condition for condition in watch.done["status"]["conditions"]}
