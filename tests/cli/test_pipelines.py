@@ -76,6 +76,13 @@ def test_a_graph_of_two_pipelineruns_or_to_an_unwritable_file_is_refused(cli, wr
     assert "--graph" in cli("run", write("p.yaml", a_run()), "--graph", "no/folder.svg").err
 
 
+def test_a_run_that_never_got_its_pipeline_is_printed_though_it_cannot_be_drawn(cli, write):
+    text = a_run().replace("    tasks:", "    params: [{name: none}]\n    tasks:", 1)
+    ran = cli("run", write("p.yaml", text), "--graph", "x.svg")
+    assert (ran.status, ran.err.count("--graph: not drawn: its status has no Pipeline yet")) == (1, 1)
+    assert "p failed" in ran.out
+
+
 MATRIX = """\
 apiVersion: tekton.dev/v1
 kind: PipelineRun

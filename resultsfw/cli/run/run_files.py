@@ -15,6 +15,7 @@ from resultsfw.cli.files.manifests import GivenInputs, Manifests, pick
 from resultsfw.cli.files.run_workspaces import parse_bindings
 from resultsfw.cli.files.settings import Given, Loaded, load
 from resultsfw.cli.graph.drawing import draw
+from resultsfw.cli.graph.graph_data import check_drawable
 from resultsfw.cli.output import show
 from resultsfw.cli.output.advice import failed_for_size
 from resultsfw.cli.run.backend_servers import refuse_silent_servers
@@ -99,7 +100,7 @@ def run_files(request: RunRequest) -> int:
         return 128 + stopped.number
     if request.graph is not None:
         (drawn,) = [ended for ended in runs if ended.run["kind"] == PIPELINERUNS.kind]
-        _write_graph(request.graph, draw(drawn.run, [child.run for child in drawn.children]))
+        _draw(request.graph, drawn)
     print_ended(runs, request.output, rerun_command(request))
     return 0 if all(show.verdict_of(ended.run).succeeded for ended in runs) else 1
 
@@ -234,6 +235,16 @@ def _check_graph(graph: str | None, manifests: Manifests) -> None:
             f"--graph draws one PipelineRun; there are {count} in these files", subject="--graph"
         )
     _write_graph(graph, "")
+
+
+def _draw(graph: str, drawn: Ended) -> None:
+    """Draw a PipelineRun that has ended, or say why it is not drawn: that must not cost its outcome."""
+    try:
+        check_drawable(drawn.run)
+    except InputError as error:
+        show.print_note(f"--graph: not drawn: {error.message}")
+        return
+    _write_graph(graph, draw(drawn.run, [child.run for child in drawn.children]))
 
 
 def _write_graph(graph: str, text: str) -> None:
