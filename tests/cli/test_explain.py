@@ -1,10 +1,14 @@
 """`resultsfw explain`: the way of an arrived, absent, refused, lost and unknown result, in words."""
 
+import collections
 import json
 from pathlib import Path
 
 import captures
 import pytest
+
+from resultsfw.cli.inspect import explain_sentences
+from resultsfw.cli.sources import saved as saved_source
 
 SIDECAR = "sidecar-tekton-log-results"
 
@@ -275,3 +279,37 @@ def test_a_finished_run_without_its_pod_is_explained_by_its_status(cli, archive)
     words = told(cli("explain", "-f", archive, "-n", "elsewhere"))
     assert "note: its Pod is not in the files" in words  # that of the other namespace is not taken
     assert "url (string): arrived" in words
+
+
+def test_files_of_many_runs_and_pods_are_read_once(cli, write, monkeypatch):
+    count = 12
+    task = {"results": [{"name": "r"}], "steps": [{"name": "s", "image": "i"}]}
+    status = {
+        "conditions": [{"type": "Succeeded", "status": "True"}],
+        "taskSpec": task,
+        "results": [{"name": "r", "value": "x"}],
+        "provenance": {"featureFlags": {"resultExtractionMethod": "sidecar-logs"}},
+    }
+    kind = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "spec": {"taskSpec": task}}
+    runs = [
+        {**kind, "metadata": {"name": f"t{index}"}, "status": {**status, "podName": "gone"}}
+        for index in range(count)
+    ]
+    pods = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"q{index}"}, "spec": {"containers": []}}
+        for index in range(count)
+    ]
+    children = [{"kind": "TaskRun", "name": f"t{index}"} for index in range(count)]
+    parent = {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "p"}}
+    parent["status"] = {"childReferences": children}
+    items = [parent, *runs, *pods]
+    calls = collections.Counter()
+    checked, load = saved_source.checked_pod, explain_sentences.load_backend
+    monkeypatch.setattr(saved_source, "checked_pod", lambda pod: calls.update(["pod"]) or checked(pod))
+    monkeypatch.setattr(
+        explain_sentences, "load_backend", lambda name: calls.update(["backend"]) or load(name)
+    )
+    explain_sentences._delivers_references.cache_clear()
+    file = write("all.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    assert cli("explain", "-f", file, "-o", "html").out.count("<section") == count + 1
+    assert calls == {"pod": count, "backend": 1}

@@ -1,6 +1,7 @@
 """Say in sentences what became of each result of a TaskRun: for the terminal and for the page."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from resultsfw.cli.inspect.explained import advice_on_trace
@@ -200,8 +201,13 @@ def _of_limit(judged: Judged) -> str:
 
 def by_reference(stamp: Stamp) -> bool:
     """Return whether the status holds references: then no limit of the status is about the values."""
+    return _delivers_references(stamp.backend)
+
+
+@lru_cache(32)  # a PipelineRun may have thousands of TaskRuns, and plugins are found in files
+def _delivers_references(backend: str) -> bool:
     try:
-        return load_backend(stamp.backend).capabilities.delivery == "reference"
+        return load_backend(backend).capabilities.delivery == "reference"
     except BackendError:
         return False
 

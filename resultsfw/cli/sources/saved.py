@@ -47,6 +47,7 @@ class SavedSource:
         documents = read_files(where.files)
         self._runs = [document for document in documents if document.kind in {kind.kind for kind in KINDS}]
         self._pods = [document for document in documents if document.kind == PODS.kind]
+        self._pods_by_namespace: dict[str, dict[str, Document]] = {}
         self._flags = replace(
             where.flags, documents=[document for document in documents if document.kind == "ConfigMap"]
         )
@@ -86,24 +87,18 @@ class SavedSource:
         """See `Source.children`."""
         if self._where.logs:
             raise InputError("--log is for the Pod of one TaskRun: name that TaskRun", subject="--log")
-        found = []
-        for name in child_names(pipelinerun.obj):
-            matching = [
-                document
-                for document in self._selected(name.kinds)
-                if _name(document) == name.name and _namespace(document) == _namespace(pipelinerun)
-            ]
-            found += [checked_status(document) for document in matching[:1]]
-        return found
+        namespace = _namespace(pipelinerun)
+        runs: dict[tuple[str, str], Document] = {}
+        for document in self._selected(KINDS):
+            if _namespace(document) == namespace:
+                runs.setdefault((document.kind, _name(document)), document)
+        wanted = [(kind.kind, name.name) for name in child_names(pipelinerun.obj) for kind in name.kinds]
+        return [checked_status(runs[key]) for key in wanted if key in runs]
 
     def pod(self, taskrun: Document) -> PodAnswer:
         """See `Source.pod`."""
         namespace = _namespace(taskrun)
-        pods = {
-            _name(document): document
-            for document in map(checked_pod, self._pods)
-            if not namespace or _namespace(document) in ("", namespace)
-        }
+        pods = self._pods_in(namespace)
         status = taskrun.obj.get("status") or {}
         expected = status.get("podName") or pod_name(_name(taskrun), attempt_number(taskrun.obj))
         only = len(self._pods) == 1 and len(self._selected((TASKRUNS,))) == 1
@@ -123,6 +118,16 @@ class SavedSource:
             f"kubectl get pod{where} {expected} -o yaml > FILE, and add -f FILE "
             f"(of resultsfw run: repeat it with --keep)",
         )
+
+    def _pods_in(self, namespace: str) -> dict[str, Document]:
+        """Return the Pods that may be those of runs in a namespace, by name. Each is validated only once."""
+        if namespace not in self._pods_by_namespace:
+            self._pods_by_namespace[namespace] = {
+                _name(document): document
+                for document in map(checked_pod, self._pods)
+                if not namespace or _namespace(document) in ("", namespace)
+            }
+        return self._pods_by_namespace[namespace]
 
     def log_end(self, pod: Object, container: str) -> str:  # noqa: ARG002 - the protocol's
         """See `Source.log_end`: a saved log may be a pipe, and is read once, by the backend."""
