@@ -37,7 +37,7 @@ def installed_controllers(
         if not found:
             raise NotFoundError(
                 f'no controller of resultsfw in namespace "{namespace}" of the cluster at {connection.host}: '
-                f"name the namespace that it is in by -n, or install it by resultsfw install",
+                f"name the namespace that it is in with -n, or install it with resultsfw install",
                 subject=namespace,
             )
     return found

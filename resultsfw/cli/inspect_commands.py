@@ -176,7 +176,7 @@ def collect(names: tuple[str, ...], output: str, **given: Any) -> int:
     from resultsfw.cli.sources.run_names import parse_names  # noqa: PLC0415 - see above
 
     if not given["files"]:
-        raise click.UsageError("give the files of the TaskRun and of its Pod by -f")
+        raise click.UsageError("give the files of the TaskRun and of its Pod with -f")
     with _source(given) as source:
         return collect_saved(parse_names(names), source, output=output)
 

@@ -306,7 +306,7 @@ def connect(
     subject = "the pod's service account" if in_cluster else files or "~/.kube/config"
     if not in_cluster and not any(Path(path).expanduser().is_file() for path in subject.split(os.pathsep)):
         raise InputError(
-            f"{subject}: no such file; name a kubeconfig by --kubeconfig or KUBECONFIG, or run in a pod "
+            f"{subject}: no such file; name a kubeconfig with --kubeconfig or KUBECONFIG, or run in a pod "
             f"with a service account",
             subject=subject,
         )

@@ -263,5 +263,5 @@ def test_two_logs_of_one_container_are_refused(cli, saved):
 
 
 def test_files_are_required(cli):
-    refused(cli("collect", "run"), "give the files of the TaskRun and of its Pod by -f")
+    refused(cli("collect", "run"), "give the files of the TaskRun and of its Pod with -f")
     refused(cli("collect", "-f", "gone.yaml"), "gone.yaml: no such file")

@@ -267,7 +267,7 @@ def test_each_run_of_an_archive_is_explained_by_its_own_pod(cli, archive):
 def test_a_name_in_two_namespaces_is_refused_and_an_option_selects(cli, archive):
     ran = cli("explain", "tm-basic", "-f", archive)
     assert ran.status == 2
-    assert "name its namespace by -n" in ran.err
+    assert "name its namespace with -n" in ran.err
     assert "12288 / 4 containers of this pod" in told(
         cli("explain", "tm-basic", "-f", archive, "-n", "default")
     )

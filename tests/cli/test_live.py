@@ -313,7 +313,7 @@ def test_a_file_given_as_a_name_is_refused(cli, server, write):
     ran = cli("explain", write("run.yaml", ""))
     assert ran.status == 2
     assert "run.yaml is a file: use -f run.yaml" in ran.err
-    assert "name a run, or give saved files by -f" in cli("explain").err
+    assert "name a run, or give saved files with -f" in cli("explain").err
     assert "are about a cluster" in cli("explain", "x", "-f", "run.yaml", "--context", "c").err
     assert "--log is for saved files" in cli("explain", "x", "--log", "a=b").err
 
@@ -447,7 +447,7 @@ def test_a_cluster_that_does_not_answer_and_one_that_no_file_names(cli, server, 
     assert f"the cluster at {server.url} does not answer" in ran.err
     server.up()
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert "no such file; name a kubeconfig by --kubeconfig" in cli("list").err
+    assert "no such file; name a kubeconfig with --kubeconfig" in cli("list").err
     assert cli("list", "--context", "c").status == 2
 
 

@@ -48,5 +48,5 @@ def _manifests(folder: Path, *, recursive: bool | None) -> Iterator[str]:
                 yield from _manifests(entry, recursive=True)
         elif entry.suffix in _SUFFIXES:
             if entry.exists() and not entry.is_file():  # to read a pipe or a device could last for ever
-                raise InputError(f"{entry} is no regular file: name it by -f itself", subject=str(entry))
+                raise InputError(f"{entry} is no regular file: name it with -f itself", subject=str(entry))
             yield str(entry)

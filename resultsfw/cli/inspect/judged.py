@@ -203,7 +203,7 @@ def _difference(known: Offline, again: Offline, *, ours: bool) -> str | None:
     unread = any(problem.code is ProblemCode.TRANSPORT_UNREADABLE for problem in problems)
     if not unread and (not ours or (same and _arrived(known.taskrun) == _arrived(again.taskrun))):
         return None
-    what = "its results cannot be read again" if now.get("status") == "False" else "it reads otherwise now"
+    what = "its results cannot be read again" if now.get("status") == "False" else "it differs now"
     return f"{what}, so only its status counts: {now.get('message', '')}"
 
 

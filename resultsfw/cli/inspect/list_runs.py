@@ -93,7 +93,7 @@ def list_runs(
     kinds = KINDS if kind is None else (kind,)
     names = words if kind is None else words[1:]
     if names and selector:
-        raise InputError("-l selects among all runs: give it, or names", subject="-l")
+        raise InputError("-l selects among all runs: give either it or names", subject="-l")
     if names:
         prefixed = [name if "/" in name or kind is None else f"{kind.plural}/{name}" for name in names]
         documents: Iterable[Document] = source.find(parse_names(prefixed))

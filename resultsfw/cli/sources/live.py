@@ -62,7 +62,7 @@ class LiveSource:
     def find(self, names: Sequence[RunName]) -> list[Document]:
         """See `Source.find`."""
         if not names:
-            raise InputError("name a run, or give saved files by -f", subject="NAME")
+            raise InputError("name a run, or give saved files with -f", subject="NAME")
         return [checked_status(self._named(name)) for name in names]
 
     def runs(self, kinds: Sequence[Kind], selector: str) -> Iterator[Document]:
@@ -135,7 +135,7 @@ class LiveSource:
             except ForbiddenError:
                 self._note(
                     f"the ConfigMap {namespace}/{name} may not be read: the default flags are taken; name "
-                    f"another namespace by --flags-namespace, or save it and give it by --feature-flags FILE"
+                    f"another namespace with --flags-namespace, or save it and use --feature-flags FILE"
                 )
                 break
         return replace(self._where.flags, documents=documents)

@@ -22,7 +22,7 @@ def no_tekton(kind: Kind, host: str) -> NotFoundError:
     """Return the error for a cluster whose API has no such kind."""
     return NotFoundError(
         f"the cluster at {host} has no {_resource(kind)}: Tekton is not installed there; another cluster is "
-        f"selected by --context",
+        f"selected with --context",
         subject=_resource(kind),
     )
 
@@ -31,7 +31,7 @@ def unreachable(error: UnavailableError, host: str) -> UnavailableError:
     """Return the error for a cluster that does not answer."""
     return UnavailableError(
         f"the cluster at {host} does not answer: {error.message}; try kubectl get --raw /readyz, or select "
-        f"another by --context",
+        f"another with --context",
         subject=error.subject,
     )
 
@@ -40,7 +40,7 @@ def _forbidden(error: ForbiddenError, verb: str, resource: str, namespace: str |
     if isinstance(error, UnauthorizedError):
         return ForbiddenError(
             f"the cluster does not accept the credentials of the kubeconfig ({error.message}): log in again, "
-            f"or select another context by --context",
+            f"or select another context with --context",
             subject=error.subject,
         )
     where = f'in namespace "{namespace}"' if namespace else "in all namespaces"

@@ -31,7 +31,7 @@ def open_source(where: Where, *, note: Callable[[str], None]) -> Source:
             )
         return SavedSource(where)
     if where.logs:
-        raise InputError("--log is for saved files (-f): on a cluster logs are read there", subject="--log")
+        raise InputError("--log is for saved files (-f): others are read from the cluster", subject="--log")
     with needs("cluster"):
         from resultsfw.cli.sources.live import LiveSource  # noqa: PLC0415 - only for a cluster
     return LiveSource(where, note)

@@ -73,7 +73,7 @@ class SavedSource:
             )
         if len(runs) > 1:
             raise runs[1].refuse(
-                f"a second run ({_listed(runs)}): name the run that is meant, or select it by -n"
+                f"a second run ({_listed(runs)}): name the run that is meant, or select it with -n"
             )
         return [checked_status(runs[0])]
 
@@ -147,7 +147,7 @@ class SavedSource:
             others = [other for other in KINDS if other in name.kinds and other != kind]
             ambiguous = [other for other in self._selected(others) if _name(other) == name.name]
             if len(found) > 1 and len({_namespace(document) for document in found}) > 1:
-                raise found[1].refuse(f'a second {kind.kind} "{name.name}": name its namespace by -n')
+                raise found[1].refuse(f'a second {kind.kind} "{name.name}": name its namespace with -n')
             if len(found) > 1:
                 raise found[1].refuse(f'a second {kind.kind} "{name.name}"; the first is {found[0].where}')
             if found and ambiguous:
@@ -278,7 +278,7 @@ class _Files(Cluster):
         for document in self._tasks:
             if document.kind == kind.kind and _name(document) == name:
                 return checked(document)
-        raise NotFoundError("add a file with it by -f", subject=f"{kind.kind} {namespace}/{name}")
+        raise NotFoundError("add a file that has it with -f", subject=f"{kind.kind} {namespace}/{name}")
 
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         file = self._logs.get(container)
