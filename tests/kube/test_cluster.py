@@ -18,7 +18,7 @@ from resultsfw.errors import (
     UnavailableError,
 )
 from resultsfw.kube import GoneError, KubeCluster, TryLaterError
-from resultsfw.kube.status_errors import error_from_response, redact
+from resultsfw.kube.status_errors import UnauthorizedError, error_from_response, redact
 
 TASKRUNS = Kind("tekton.dev", "v1", "taskruns", "TaskRun")
 
@@ -105,7 +105,7 @@ def test_a_list_whose_pages_always_expire_is_given_up(cluster, server):
     ("status", "reason", "message", "kind"),
     [
         (400, "BadRequest", "no", ClusterError),
-        (401, "Unauthorized", "no", ForbiddenError),
+        (401, "Unauthorized", "no", UnauthorizedError),
         (403, "Forbidden", "no", ForbiddenError),
         (404, "NotFound", "no", NotFoundError),
         (405, "MethodNotAllowed", "no", ClusterError),
