@@ -33,6 +33,7 @@ from resultsfw.server.store import Store
 from resultsfw.server.stores import open_store
 from resultsfw.server.tls import Certificate
 from resultsfw.server.uvicorn_server import Server, bound_memory, raise_file_limit
+from resultsfw.site import page
 from resultsfw.tekton.api.kinds import TASKRUNS
 
 __all__ = ["KEEP_DAYS", "LIMIT", "NAMESPACE_BYTES", "Options", "run_server"]
@@ -68,7 +69,7 @@ _READY: Final = 5.0
 _DAY: Final = 86_400.0
 
 _RIGHTS: Final = "resultsfw install --backend http, or kubectl apply -f config/backends/http/"
-_RUN_RIGHTS: Final = "kubectl apply -f config/enable-run-checks-of-results-server/"
+_RUN_RIGHTS: Final = f"grant it as {page('backends/http', 'results-of-runs-that-do-not-exist')} says"
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 

@@ -159,6 +159,7 @@ def test_a_pipelinerun_has_its_graph_its_results_and_a_section_for_each_run(cli,
         assert words in found.text
     assert 'p-gone" cannot be read' in found.text
     assert found.values("a", "href") == ["#run-2"]
+    assert "message calm" in found.values("p", "class") + found.values("div", "class")  # not as a failure
 
 
 def test_a_pipelinerun_that_cannot_be_drawn_says_why():

@@ -109,7 +109,7 @@ def _heading(run: Explained, level: int) -> Iterator[Element]:
         )
     message = without_hints(run.run, run.judged.offline.collected if run.judged else None)
     if message and not (verdict.succeeded and run.judged is not None):
-        yield _paragraphs(message, class_="message")
+        yield _paragraphs(message, class_="message" if verdict.failed else "message calm")
 
 
 def _paragraphs(text: str, class_: str) -> Element:
