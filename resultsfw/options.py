@@ -2,14 +2,20 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resultsfw.errors import FlagError
-from resultsfw.flags import CONFIG_PREFIX
+from resultsfw.flags import CONFIG_PREFIX, did_you_mean
 
 __all__ = ["NoConfig", "PluginFault", "get_config_type", "instantiate", "validate_config"]
+
+_UNKNOWN: Final = "extra_forbidden"
+_TOO_SHORT: Final = "too_short"
+"""Types of errors whose messages speak of Python."""
+_NAME_LENGTH: Final = 64
+"""Characters of an unknown option for which a similar one is searched."""
 
 
 class PluginFault(Exception):  # noqa: N818 - internal: becomes the text of another error
@@ -70,20 +76,28 @@ def validate_config(name: str, config_type: type[BaseModel], raw: Mapping[str, A
     try:
         return config_type.model_validate(raw)
     except ValidationError as error:
-        # pydantic puts its own words before those of a validator.
-        faults = "; ".join(
-            f"{_option(config_type, fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False, include_url=False)
-        )
+        found = error.errors(include_input=False, include_url=False)
+        faults = "; ".join(f"{_option(config_type, fault)}: {_why(config_type, fault)}" for fault in found)
         key = f"{CONFIG_PREFIX}{name}"
         raise FlagError(f'feature flag "{key}": {faults}', subject=key) from error
 
 
-def _option(config_type: type[BaseModel], location: tuple[int | str, ...]) -> str:
+def _option(config_type: type[BaseModel], fault: Mapping[str, Any]) -> str:
     """Return an option's name as operators write it: of an invalid default, pydantic names the attribute."""
-    if not location:
-        return "the whole"
-    first = str(location[0])
+    first, *rest = map(str, fault["loc"] or ("the whole",))
     field = config_type.model_fields.get(first)
-    name = (field.alias if field else None) or first
-    return ".".join((name, *map(str, location[1:])))
+    alias = field.alias if field and fault["type"] != _UNKNOWN else None
+    return ".".join((alias or first, *rest))
+
+
+def _why(config_type: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    """Return what is wrong with an option, in the words of operators."""
+    if fault["type"] == _UNKNOWN:
+        names = [field.alias or name for name, field in config_type.model_fields.items()]
+        if len(fault["loc"]) > 1 or not names:
+            return "is no option"
+        return f"is no option{did_you_mean(str(fault['loc'][0])[:_NAME_LENGTH], names)}"
+    if fault["type"] == _TOO_SHORT:
+        return f"must have {fault['ctx']['min_length']} or more entries"
+    # pydantic puts its own words before those of a validator.
+    return str(fault["msg"]).removeprefix("Value error, ")

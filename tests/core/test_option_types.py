@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from resultsfw.errors import FlagError
 from resultsfw.extensions import load_extension
@@ -23,6 +23,12 @@ class Options(BaseModel):
     memory: Quantity = "1"
 
 
+class WithAlias(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    at_least: list[str] = Field(default=[], min_length=1, alias="at-least", validate_default=True)
+
+
 def refused(options, config_type=Options):
     with pytest.raises(FlagError) as caught:
         validate_config("example", config_type, options)
@@ -35,6 +41,15 @@ def test_a_refusal_says_the_rule_and_no_pattern():
     assert refused({"name": 1}) == "name: Input should be a valid string"
     assert refused({"memory": "lots"}) == (
         "memory: must be a quantity of Kubernetes, such as 10m (CPU) or 64Mi (memory)"
+    )
+
+
+def test_an_unknown_option_is_named_as_it_was_given_with_a_similar_one():
+    assert refused({"nam": "a"}) == 'nam: is no option; did you mean "name"?'
+    assert refused({"x" * 500: 1}) == "x" * 500 + ": is no option"
+    assert refused({}, WithAlias) == "at-least: must have 1 or more entries"
+    assert refused({"at_least": ["a"]}, WithAlias) == (
+        'at-least: must have 1 or more entries; at_least: is no option; did you mean "at-least"?'
     )
 
 

@@ -68,7 +68,7 @@ def test_a_run_on_this_machine_stores_and_prints_no_secret(tmp_path, backend):
             "run.yaml, document 2, line 25: data.extensions: invalid value for feature flag",
         ),
         ("config.redact: '{patterns: {a: (}}'", "data.config.redact: feature flag"),
-        ("config.redact: ''", "patterns: Dictionary should have at least 1 item"),
+        ("config.redact: ''", "patterns: must have 1 or more entries"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path, flags, said):

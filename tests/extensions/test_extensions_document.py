@@ -65,7 +65,7 @@ def test_the_extension_it_shows_hears_and_is_closed(capsys):
     ) as core:
         core.collect(RUN, {}, None, stamp=Stamp("mine", 1, 4096))
     assert capsys.readouterr().out == "r ['a']\nfailed: 0\n"
-    with pytest.raises(FlagError, match=r"max_names: Extra inputs"):
+    with pytest.raises(FlagError, match=r"max_names: is no option"):
         ResultsManager.from_flags(
             {"config.shown": "max_names: 1"}, register_extensions={"shown": namespace["Extension"]}
         )
