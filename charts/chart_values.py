@@ -147,7 +147,12 @@ def _values(components: Mapping[str, str]) -> list[Value]:
         Value(
             "watchNamespaces",
             [],
-            {"type": "array", "uniqueItems": True, "items": {"type": "string", "pattern": _LABEL}},
+            {
+                "type": "array",
+                "uniqueItems": True,
+                "maxItems": 100,  # as --watch-namespaces
+                "items": {"type": "string", "pattern": _LABEL},
+            },
             "Reconcile only runs in these namespaces, with Roles in place of ClusterRoles; none: all.",
         ),
         Value(
