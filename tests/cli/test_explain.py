@@ -11,6 +11,7 @@ from resultsfw.cli.inspect import explain_sentences
 from resultsfw.cli.sources import saved as saved_source
 
 SIDECAR = "sidecar-tekton-log-results"
+TASK = {"results": [{"name": "r"}], "steps": [{"name": "s", "image": "i"}]}
 
 
 def told(ran):
@@ -283,14 +284,13 @@ def test_a_finished_run_without_its_pod_is_explained_by_its_status(cli, archive)
 
 def test_files_of_many_runs_and_pods_are_read_once(cli, write, monkeypatch):
     count = 12
-    task = {"results": [{"name": "r"}], "steps": [{"name": "s", "image": "i"}]}
     status = {
         "conditions": [{"type": "Succeeded", "status": "True"}],
-        "taskSpec": task,
+        "taskSpec": TASK,
         "results": [{"name": "r", "value": "x"}],
         "provenance": {"featureFlags": {"resultExtractionMethod": "sidecar-logs"}},
     }
-    kind = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "spec": {"taskSpec": task}}
+    kind = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "spec": {"taskSpec": TASK}}
     runs = [
         {**kind, "metadata": {"name": f"t{index}"}, "status": {**status, "podName": "gone"}}
         for index in range(count)
@@ -313,3 +313,16 @@ def test_files_of_many_runs_and_pods_are_read_once(cli, write, monkeypatch):
     file = write("all.json", json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     assert cli("explain", "-f", file, "-o", "html").out.count("<section") == count + 1
     assert calls == {"pod": count, "backend": 1}
+
+
+def test_commands_to_be_copied_quote_what_a_saved_run_is_called(cli, write):
+    status = {
+        "podName": "$(touch x)",
+        "conditions": [{"type": "Succeeded", "status": "True"}],
+        "taskSpec": TASK,
+    }
+    metadata = {"name": "r", "namespace": "a; ls"}
+    run = {"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": metadata}
+    run |= {"spec": {"taskSpec": TASK}, "status": status}
+    words = told(cli("explain", "-f", write("r.json", json.dumps(run))))
+    assert "kubectl get pod -n 'a; ls' '$(touch x)' -o yaml > FILE" in words

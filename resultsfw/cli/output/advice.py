@@ -1,6 +1,7 @@
 """Advice on runs that failed, with the commands to follow it."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -62,7 +63,7 @@ class Advice:
 def patch_command(flag: str, value: str) -> str:
     """Return the kubectl command that sets a feature flag, as TEP-0127 writes it."""
     patch = json.dumps({"data": {flag: value}}, separators=(",", ":"))
-    return f"kubectl patch cm feature-flags -n tekton-pipelines -p '{patch}'"
+    return f"kubectl patch cm feature-flags -n tekton-pipelines -p {shlex.quote(patch)}"
 
 
 def failed_for_size(taskrun: Mapping[str, Any], collected: CollectionOutcome | None) -> bool:

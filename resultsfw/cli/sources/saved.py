@@ -1,6 +1,7 @@
 """Read runs, their Pods and logs from the files that kubectl saved."""
 
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -111,11 +112,11 @@ class SavedSource:
         self._cluster.open_logs()
         if document is not None:
             return PodAnswer(document)
-        where = f" -n {_namespace(taskrun)}" if _namespace(taskrun) else ""
+        where = f" -n {shlex.quote(_namespace(taskrun))}" if _namespace(taskrun) else ""
         return PodAnswer(
             None,
             f"its Pod is not in the files; while it exists, save it with "
-            f"kubectl get pod{where} {expected} -o yaml > FILE, and add -f FILE "
+            f"kubectl get pod{where} {shlex.quote(expected)} -o yaml > FILE, and add -f FILE "
             f"(of resultsfw run: repeat it with --keep)",
         )
 
@@ -283,10 +284,11 @@ class _Files(Cluster):
     def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> Iterator[bytes]:
         file = self._logs.get(container)
         if file is None:
-            space = f" -n {namespace}" if namespace else ""
+            space = f" -n {shlex.quote(namespace)}" if namespace else ""
+            name = shlex.quote(container)
             raise NotFoundError(
                 f'the log of container "{container}" was not given; save it while the pod exists, with '
-                f"kubectl logs{space} {pod} -c {container} > FILE, and add --log {container}=FILE",
+                f"kubectl logs{space} {shlex.quote(pod)} -c {name} > FILE, and add --log {name}=FILE",
                 subject=f"Pod {namespace}/{pod}",
             )
         return _pieces(file, limit)
