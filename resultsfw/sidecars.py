@@ -9,7 +9,7 @@ Times in a pod's status have whole seconds.
 import datetime as dt
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from resultsfw.cluster import Object
 from resultsfw.pods import (
@@ -20,6 +20,7 @@ from resultsfw.pods import (
     native_sidecars,
     steps_ended,
 )
+from resultsfw.times import later, timestamp
 from resultsfw.types import Run
 
 __all__ = [
@@ -107,7 +108,7 @@ def may_have_missed(run: Run, pod: Object, terminated: Object | None) -> bool:
         terminated: The sidecar's ``terminated``, once it has ended; see `last_termination`.
     """
     deadline = min(_signal_deadlines(pod), default=None)
-    at = _time((terminated or {}).get("finishedAt"))
+    at = timestamp((terminated or {}).get("finishedAt"))
     states = container_states(pod)
     for step in run.steps:
         state = states.get(step.container, {})
@@ -115,7 +116,7 @@ def may_have_missed(run: Run, pod: Object, terminated: Object | None) -> bool:
             # Its end was not seen yet. Within the grace period it has ended: otherwise there was no SIGTERM.
             if deadline is None or dt.datetime.now(dt.UTC) >= deadline:
                 return True
-        elif (end := _time(state.get("terminated", {}).get("finishedAt"))) is not None and (
+        elif (end := timestamp(state.get("terminated", {}).get("finishedAt"))) is not None and (
             (at is not None and end > at) or (deadline is not None and end >= deadline)
         ):
             return True
@@ -129,22 +130,14 @@ def _message(pod: Object, container: str) -> str:
 def _signal_deadlines(pod: Object) -> Iterator[dt.datetime]:
     """Yield the times until which the kubelet delays SIGTERM to a native sidecar for the Steps."""
     spec, status = pod["spec"], pod.get("status", {})
-    if (deletion := _time(pod["metadata"].get("deletionTimestamp"))) is not None:
+    if (deletion := timestamp(pod["metadata"].get("deletionTimestamp"))) is not None:
         yield deletion  # the time of the request plus the grace period
-    start, seconds = _time(status.get("startTime")), spec.get("activeDeadlineSeconds")
+    start, seconds = timestamp(status.get("startTime")), spec.get("activeDeadlineSeconds")
     if start is not None and seconds is not None:
         # Nothing in the pod outlives this time, whether or not the status shows it yet.
-        yield start + dt.timedelta(seconds=seconds + grace_period(pod))
+        yield later(start, seconds + grace_period(pod))
     for condition in status.get("conditions") or ():
         kind, reason = condition.get("type"), condition.get("reason")
         by_kubelet = kind == "DisruptionTarget" and reason == "TerminationByKubelet"
-        if by_kubelet and (since := _time(condition.get("lastTransitionTime"))) is not None:
-            yield since + dt.timedelta(seconds=1)  # the shortest possible grace period
-
-
-def _time(text: Any) -> dt.datetime | None:
-    try:
-        time = dt.datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return time if time.tzinfo is not None else None
+        if by_kubelet and (since := timestamp(condition.get("lastTransitionTime"))) is not None:
+            yield later(since, 1)  # the shortest possible grace period

@@ -12,11 +12,12 @@ from resultsfw.references import read_reference
 from resultsfw.signatures.certificates import TrustBundle, load_certificate
 from resultsfw.signatures.checked_results import CheckedResult, result_fault
 from resultsfw.signatures.envelopes import Envelope, parse_envelope, verify_envelope
-from resultsfw.signatures.foreign_status import as_object, timestamp, values_of
+from resultsfw.signatures.foreign_status import as_object, values_of
 from resultsfw.signatures.reasons import Fault, Reason
 from resultsfw.signatures.spiffe_ids import parse_spiffe_id
 from resultsfw.signatures.statements import SignedStatement, parse_statement
 from resultsfw.signatures.verdict import ENVELOPE_ANNOTATION, ENVELOPE_BYTES, Verdict
+from resultsfw.times import timestamp
 from resultsfw_signing.statement import STRING, spec_subject
 
 __all__ = ["pod_faults"]

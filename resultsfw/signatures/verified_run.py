@@ -16,7 +16,7 @@ from resultsfw.limits import OBJECT_BYTES
 from resultsfw.signatures.certificates import TrustBundle
 from resultsfw.signatures.checked_results import CheckedResult, State, result_fault
 from resultsfw.signatures.envelopes import Envelope, parse_envelope, verify_envelope
-from resultsfw.signatures.foreign_status import as_object, timestamp, values_of
+from resultsfw.signatures.foreign_status import as_object, values_of
 from resultsfw.signatures.reasons import Fault, Reason, shown
 from resultsfw.signatures.spiffe_ids import SpiffeId
 from resultsfw.signatures.status_digests import SUCCEEDED, condition_facts, result_digests, status_digest
@@ -25,6 +25,7 @@ from resultsfw.signatures.verdict import ENVELOPE_ANNOTATION, VERDICT_ANNOTATION
 from resultsfw.signatures.verdict_statement import parse_verdict
 from resultsfw.signatures.verified_pod import pod_faults
 from resultsfw.status import VERIFIED
+from resultsfw.times import timestamp
 
 __all__ = ["VerifiedRun", "controller_identity", "verify_taskrun"]
 

@@ -8,7 +8,7 @@ from sidecarlogs import CORE, UID, a_pod, a_run, codes, collect, log_of, prepare
 from resultsfw import ProblemCode, Stamp
 from resultsfw.errors import FlagError, TooEarlyError
 from resultsfw.pods import RESULTS_SIDECAR
-from resultsfw.sidecars import last_termination
+from resultsfw.sidecars import last_termination, may_have_missed
 from resultsfw_sidecar import wire
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
@@ -251,6 +251,22 @@ def test_a_sidecar_whose_end_the_kubelet_lost_may_have_missed_what_a_step_wrote(
     log = stopped_log(wire.absent_line("a", "task"))
     pod = a_plain_pod(LOST, step=ended(143), phase="Failed")
     assert codes(collect(a_run("a"), log, pod=pod)) == [ProblemCode.TRANSPORT_INCOMPLETE]
+
+
+def test_a_deadline_beyond_every_time_is_not_reached():
+    pod = a_native_pod(ended(), step=RUNNING)
+    pod["spec"]["activeDeadlineSeconds"] = 2**63 - 1
+    pod["status"] |= {
+        "startTime": "9999-12-31T23:59:59Z",
+        "conditions": [
+            {
+                "type": "DisruptionTarget",
+                "reason": "TerminationByKubelet",
+                "lastTransitionTime": "9999-12-31T23:59:59Z",
+            }
+        ],
+    }
+    assert not may_have_missed(a_run("a"), pod, None)
 
 
 @pytest.mark.parametrize("step", [ended(143, at="2026-01-01T00:00:09Z"), ended(137)])

@@ -198,6 +198,11 @@ def test_a_valid_run_without_its_pod_is_refused(cli, saved):
     [
         (lambda pod: pod.pop("metadata"), "metadata: is missing"),
         (lambda pod: pod["metadata"].update(name=5), "metadata.name: must be text"),
+        (lambda pod: pod["status"].update(startTime=5), "status.startTime: must be text"),
+        (
+            lambda pod: pod["spec"].update(activeDeadlineSeconds=2**63),
+            "spec.activeDeadlineSeconds",
+        ),
         (lambda pod: pod["spec"].update(containers={}), "spec.containers: must be a list"),
         (lambda pod: pod["spec"]["containers"][1].pop("name"), "spec.containers[1].name: is missing"),
         (

@@ -1,11 +1,15 @@
 """The fields of a saved Pod that `resultsfw collect` and `resultsfw explain` read, and their types."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 __all__ = ["SavedPod"]
+
+
+_Seconds = Annotated[int, Field(ge=0, lt=2**63)]
+"""Seconds as the API server stores them."""
 
 
 class _Fields(BaseModel):
@@ -20,6 +24,7 @@ class _Metadata(_Fields):
     uid: str = ""
     annotations: dict[str, Any] = {}
     owner_references: list[dict[str, Any]] = []
+    deletion_timestamp: str | None = None
 
 
 class _Container(_Fields):
@@ -49,10 +54,13 @@ class _Spec(_Fields):
     containers: list[_Container]
     init_containers: list[_Container] = []
     ephemeral_containers: list[_Container] = []
+    active_deadline_seconds: _Seconds | None = None
+    termination_grace_period_seconds: _Seconds | None = None
 
 
 class _Status(_Fields):
     phase: str = ""
+    start_time: str | None = None
     conditions: list[dict[str, Any]] = []
     container_statuses: list[_ContainerStatus] = []
     init_container_statuses: list[_ContainerStatus] = []
