@@ -37,18 +37,31 @@ def install_on_cluster(given: dict[str, Any], *, printed: bool, wait: float | No
         _print(plan)
         return 0
     with needs("cluster"):  # printing needs neither
-        from resultsfw.controller.install import check, install, missing_choices, wait_for_rollout  # noqa: PLC0415
+        from resultsfw.controller.install import (  # noqa: PLC0415
+            check,
+            install,
+            missing_choices,
+            unchosen,
+            wait_for_rollout,
+        )
         from resultsfw.kube import KubeCluster, connect  # noqa: PLC0415
     with closing(connect(kubeconfig, context)) as connection:
         cluster = KubeCluster(connection)
         check(cluster, plan)
         for outcome in install(cluster, plan):
             show.write(f"{outcome.sentence}\n")
-        for backend, option in missing_choices(cluster, choices):
+        missing = list(missing_choices(cluster, choices))
+        for backend, option in missing:
             show.print_note(
-                f'the flags allow the backend "{backend}", for which the controller has not all rights: '
+                f'the flags allow the backend "{backend}", for which these options grant no rights: '
                 f"add {option}"
             )
+        if not missing and (commands := list(unchosen(cluster, choices))):
+            show.print_note(
+                "objects of options that are not chosen are still there; delete those that nothing uses:"
+            )
+            for command in commands:
+                show.console(stderr=True).print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
         if wait is not None:
             wait_for_rollout(cluster, plan.applied[-1], wait)
     return 0

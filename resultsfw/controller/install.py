@@ -9,11 +9,13 @@ from resultsfw.cluster import CONFIG_MAPS, Kind, Object
 from resultsfw.controller.cluster_checks import DEFINITIONS
 from resultsfw.controller.live_flags import CONFIG_MAP, data_of, flags_of
 from resultsfw.controller.manifests import (
+    OPT_INS,
     PART_OF,
     Choices,
     Plan,
     backends_with_rights,
     kind_of,
+    plan_of,
     reads_pod_logs,
 )
 from resultsfw.controller.plugin_images import images_of_plugins
@@ -32,7 +34,7 @@ from resultsfw.site import page
 from resultsfw.tekton.api.kinds import TASKRUNS
 from resultsfw.tekton.taskrun.settings import settings_of
 
-__all__ = ["Outcome", "Server", "check", "install", "missing_choices", "wait_for_rollout"]
+__all__ = ["Outcome", "Server", "check", "install", "missing_choices", "unchosen", "wait_for_rollout"]
 
 MANAGER: Final = "resultsfw"
 """The field manager of the fields that `install` sets (server-side apply)."""
@@ -202,6 +204,31 @@ def missing_choices(server: Server, choices: Choices) -> Iterator[tuple[str, str
                 yield name, f"--backend {name}"
     except ResultsError:
         return
+
+
+def unchosen(server: Server, choices: Choices) -> Iterator[str]:
+    """Yield the commands that delete objects of earlier installations which these choices leave out.
+
+    Rights that they grant stay granted. CRDs are left out, since their objects would be deleted with them,
+    and so is what may not be read.
+    """
+    opted_in: dict[str, Any] = dict.fromkeys(OPT_INS.values(), True)
+    everything = replace(choices, crds=False, backends=tuple(backends_with_rights()), **opted_in)
+    chosen = [_place(obj) for obj in plan_of(choices).applied]
+    for kind, namespace, name in map(_place, plan_of(everything).applied):
+        if kind == DEFINITIONS or (kind, namespace, name) in chosen:
+            continue
+        try:
+            found = server.get(kind, namespace, name)
+        except ClusterError:
+            continue
+        if PART_OF.items() <= (found["metadata"].get("labels") or {}).items():
+            resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            yield f"kubectl delete {resource} {name}" + (f" -n {namespace}" if namespace else "")
+
+
+def _place(obj: Object) -> tuple[Kind, str, str]:
+    return kind_of(obj), obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def _refuse_for_tekton(configmap: Object, plan: Plan) -> None:

@@ -154,6 +154,18 @@ def test_log_access_is_granted_if_the_backend_needs_it_or_on_request(site, optio
     ) is granted
 
 
+def test_objects_that_only_an_earlier_call_chose_are_named_and_stay(site):
+    site.tekton()
+    assert (site.install("--enable-log-access", "--watch-namespaces", TEKTON), site.err) == (0, "")
+    assert site.install("--watch-namespaces", TEKTON) == 0
+    role = f"resultsfw-controller-pod-log-access -n {TEKTON}"
+    noted = " ".join(site.err.split())
+    assert f"kubectl delete roles.rbac.authorization.k8s.io {role}" in noted
+    assert noted.count("kubectl delete") == 2  # and the binding
+    assert "unchanged" in site.out
+    assert (site.install("--enable-log-access", "--watch-namespaces", TEKTON), site.err) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("options", "granted"),
     [
