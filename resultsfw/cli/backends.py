@@ -45,16 +45,13 @@ def list_backends(*, output: str, feature_flags: str | None = None) -> int:
     absent = sorted(options.keys() - names)
     unusable = {name for (_, name), found in facts.items() if not found["usable"]}
     status = 1 if absent or unusable & options.keys() else 0
-    if output == "json":
-        show.write(
-            show.as_json(
-                [
-                    {"kind": KINDS[group], **asdict(plugin), **_usable(facts[group, plugin.name])}
-                    for group, listed in plugins.items()
-                    for plugin in listed
-                ]
-            )
-        )
+    if output != "table":
+        described = [
+            {"kind": KINDS[group], **asdict(plugin), **_usable(facts[group, plugin.name])}
+            for group, listed in plugins.items()
+            for plugin in listed
+        ]
+        show.write(show.as_data(described, output))
         return status
     out = show.console()
     if not plugins[BACKENDS]:
@@ -119,8 +116,8 @@ def describe_backend(name: str, *, output: str, feature_flags: str | None = None
             _print(show.console(), kind, claims, facts[group, name])
         plugin = {"kind": kind, "name": name, "installed": [asdict(claim) for claim in claims]}
         described.append({**plugin, **facts[group, name]})
-    if output == "json":
-        show.write(show.as_json(described[0] if len(described) == 1 else described))
+    if output != "table":
+        show.write(show.as_data(described[0] if len(described) == 1 else described, output))
     return 0 if all(found["usable"] for found in facts.values()) else 1
 
 

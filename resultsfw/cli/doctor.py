@@ -53,7 +53,7 @@ def examine_cluster(given: dict[str, Any], *, impersonate: str = "", output: str
         print_findings(findings)
     else:
         listed = [asdict(finding) for finding in findings]
-        show.write(show.as_yaml(listed) if output == "yaml" else show.as_json(listed))
+        show.write(show.as_data(listed, output))
     return 1 if any(finding.well is False for finding in findings) else 0
 
 

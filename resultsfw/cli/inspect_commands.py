@@ -50,7 +50,7 @@ def list_(words: tuple[str, ...], output: str, selector: str, **given: Any) -> i
 @click.command(epilog=SAVED_STATUSES, short_help="Trace each result of a run.")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @source_options
-@output_option("text", "json", "html")
+@output_option("text", "json", "yaml", "html")
 def explain(names: tuple[str, ...], output: str, **given: Any) -> int:
     """Trace each declared result of a run: who can write it, what carried it, where it ended.
 
@@ -128,7 +128,7 @@ def value(words: tuple[str, ...], output: str | None, cluster: bool, **given: An
     help="The SPIFFE ID of the controller that must have signed.  [default: "
     "spiffe://DOMAIN/ns/resultsfw/sa/resultsfw-controller]",
 )
-@output_option("text", "json")
+@output_option("text", "json", "yaml")
 def verify(
     names: tuple[str, ...],
     *,

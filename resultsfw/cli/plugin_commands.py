@@ -19,7 +19,7 @@ __all__ = ["backends", "new_backend", "new_extension"]
     metavar="FILE",
     help='Use the options ("config.NAME") of the ConfigMap "feature-flags" in FILE.  [default: no options]',
 )
-@output_option("table", "json")
+@output_option("table", "json", "yaml")
 def backends(name: str | None, feature_flags: str | None, output: str) -> int:
     """List the installed backends and extensions, and why any is broken; with a NAME, describe that one.
 

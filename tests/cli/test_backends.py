@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+import yaml
 from pluginsite import GOOD
 
 from resultsfw.cli.probe import probe
@@ -159,6 +160,8 @@ def test_a_plugin_that_says_what_to_install_is_not_called_broken(cli, plugin):
     ran = cli("backends", "strange")
     assert ran.status == 1
     assert "  needs packages: it needs a library" in ran.out
+    as_yaml, as_json = (cli("backends", "strange", "-o", form).out for form in ("yaml", "json"))
+    assert yaml.safe_load(as_yaml) == yaml.safe_load(as_json)
 
 
 ENDS = {

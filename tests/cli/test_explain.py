@@ -6,6 +6,7 @@ from pathlib import Path
 
 import captures
 import pytest
+import yaml
 
 from resultsfw.cli.inspect import explain_sentences
 from resultsfw.cli.sources import saved as saved_source
@@ -174,6 +175,7 @@ def test_an_invalid_line_in_the_log_leaves_the_other_results(cli, saved, write):
     log = Path("sidecar.log").read_text().replace('"value":"registry/app', '"value":5,"x":"')
     write("sidecar.log", log)
     ran = cli("explain", *options, "-o", "json")
+    assert yaml.safe_load(cli("explain", *options, "-o", "yaml").out) == ran.json
     assert ends(ran)["digest"] == "arrived"
     assert ran.json["problems"]
 

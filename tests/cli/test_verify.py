@@ -90,9 +90,10 @@ def test_a_changed_result_is_named(verify):
 
 
 def test_json_has_each_finding(verify):
-    obj = signed()
+    obj, other = signed(), signed()
     obj["status"]["steps"][0]["results"][0]["value"] = "x"
-    ran = verify(obj, signed(), options=("-o", "json"))
+    ran = verify(obj, other, options=("-o", "json"))
+    assert yaml.safe_load(verify(obj, other, options=("-o", "yaml")).out) == ran.json
     assert ran.status == 1
     assert ran.json["verified"] is False
     bad, good = ran.json["runs"]

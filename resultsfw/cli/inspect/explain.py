@@ -42,9 +42,9 @@ def explain_runs(names: Sequence[RunName], source: Source, *, output: str) -> in
     runs = source.find(names)
     with core_for(source, show.print_note) as core:
         explained = [explain(run, source, core) for run in runs]
-    if output == "json":
+    if output in {"json", "yaml"}:
         facts = [run_facts(run) for run in explained]
-        show.write(show.as_json(facts[0] if len(facts) == 1 else {"runs": facts}))
+        show.write(show.as_data(facts[0] if len(facts) == 1 else {"runs": facts}, output))
     elif output == "html":
         from resultsfw.cli.inspect.explain_html import page  # noqa: PLC0415 - what only a page needs
 

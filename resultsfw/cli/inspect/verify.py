@@ -1,6 +1,5 @@
 """``resultsfw verify``: verify runs by the verdict in their status; of saved ones no cluster is asked."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,7 +8,7 @@ from cryptography import x509
 
 from resultsfw.cli.files.inputs import Document, read_bytes
 from resultsfw.cli.inspect.verify_pipelines import verify_pipelinerun
-from resultsfw.cli.output.show import plain
+from resultsfw.cli.output.show import as_data, plain, write
 from resultsfw.cli.sources.run_names import KINDS, RunName
 from resultsfw.cli.sources.saved_run import checked_status
 from resultsfw.cli.sources.source import LEVELS, Source
@@ -52,7 +51,7 @@ def verify_runs(
         bundles: Files with the trust bundle, as it was when the runs ended; several are taken together.
         trust_domain: The trust domain of controller and pods; ``None``: that of the bundle.
         controller_id: The SPIFFE ID that must have signed; ``None``: `controller_identity`.
-        output: ``text`` or ``json``.
+        output: ``text``, ``json`` or ``yaml``.
 
     Raises:
         InputError: A file is not readable, has no run, or an option is not valid.
@@ -63,9 +62,9 @@ def verify_runs(
     controller = parse_spiffe_id(controller_id) if controller_id else controller_identity(bundle.trust_domain)
     verified = _verify(_runs(names, source), bundle, controller)
     ok = all(run.ok for _, run in verified)
-    if output == "json":
+    if output in {"json", "yaml"}:
         report = {"verified": ok, "runs": [_as_json(kind, run) for kind, run in verified]}
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        write(as_data(report, output))
     else:
         for kind, run in verified:
             click.echo("\n".join(map(plain, _lines(kind, run))))

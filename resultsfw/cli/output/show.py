@@ -30,6 +30,7 @@ __all__ = [
     "INDENT",
     "VERIFICATION_WORDS",
     "Verdict",
+    "as_data",
     "as_json",
     "as_yaml",
     "columns",
@@ -111,6 +112,12 @@ def as_json(value: Any) -> str:
     """Return a value as JSON that ends with a newline; what is not printable is escaped, as JSON allows."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return _escaped(text, lambda char: json.dumps(char)[1:-1]) + "\n"
+
+
+def as_data(value: Any, form: str) -> str:
+    """Return a value that JSON can hold in the form "json" or "yaml"."""
+    text = as_json(value)
+    return as_yaml(json.loads(text)) if form == "yaml" else text
 
 
 def as_yaml(value: Any) -> str:
