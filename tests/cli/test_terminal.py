@@ -5,8 +5,23 @@ import logging
 import pytest
 
 from resultsfw.cli import commands
+from resultsfw.cli.probe import probe
 
 ESCAPE = "\x1b["
+FACTS = {}
+
+
+@pytest.fixture(autouse=True)
+def probe_once(monkeypatch):
+    """Import the described backend in a process once, not for each test."""
+
+    def known(plugins, *, options):
+        wanted = tuple(plugins)
+        if wanted not in FACTS:
+            FACTS[wanted] = probe(wanted, options=options)
+        return FACTS[wanted]
+
+    monkeypatch.setattr("resultsfw.cli.backends.probe", known)
 
 
 @pytest.fixture(autouse=True)
