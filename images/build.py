@@ -31,7 +31,11 @@ def tool() -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
+    # "format-local" of a date is that of the time zone.
+    env = {**os.environ, "TZ": "UTC"}
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True, env=env
+    )
     return done.stdout.strip()
 
 
@@ -46,7 +50,7 @@ def build(name: str, target: Path, *, arguments: dict[str, str], options: list[s
     """
     program = tool()
     seconds = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct")
-    created = _git("log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ")
+    created = commit_time()
     tag = f"localhost/resultsfw/{name}:{os.getpid()}"
     labels = {
         "created": created,
@@ -64,6 +68,11 @@ def build(name: str, target: Path, *, arguments: dict[str, str], options: list[s
     push = [program, "push", "--quiet", "--format", "oci", tag, f"oci-archive:{target}"]
     subprocess.run(push, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([program, "rmi", tag], check=True, stdout=subprocess.DEVNULL)
+
+
+def commit_time() -> str:
+    """Return the time of the commit in RFC 3339, in UTC whatever the machine's time zone is."""
+    return _git("log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ")
 
 
 def version() -> str:
@@ -103,6 +112,8 @@ def main() -> int:
     arguments = {key: bases.reference(base) for key, base in pinned.items() if key.isupper()}
     arguments |= dict(given.split("=", 1) for given in options.base)
     folder = options.into.resolve()
+    if ":" in str(folder):
+        parser.error(f'{folder} contains ":", which separates an archive from its tag')
     folder.mkdir(parents=True, exist_ok=True)
     archives = []
     for name in options.names or check.EXPECTED:

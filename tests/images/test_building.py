@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import bases
+import build
 import check
 import pytest
 import sbom
@@ -174,3 +175,18 @@ def test_what_is_in_an_image_is_listed(tmp_path):
     ]
     assert document == sbom.sbom(tmp_path, "controller", "0.1.0")
     assert document["components"][2]["licenses"] == [{"license": {"name": "MIT"}}]
+
+
+def test_the_time_of_an_image_is_the_commits_in_any_time_zone(monkeypatch):
+    times = []
+    for zone in ("UTC", "Pacific/Kiritimati"):
+        monkeypatch.setenv("TZ", zone)
+        times.append(build.commit_time())
+    assert len(set(times)) == 1
+
+
+def test_a_folder_whose_name_would_be_an_archive_and_its_tag_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["build.py", "--into", f"{tmp_path}/a:b"])
+    with pytest.raises(SystemExit):
+        build.main()
+    assert 'contains ":"' in capsys.readouterr().err
