@@ -16,6 +16,7 @@ from typing import Final
 from resultsfw.cluster import Object
 
 __all__ = [
+    "LOCAL_HOSTS",
     "LOOPBACK",
     "NOT_LOCAL",
     "encode_state",
@@ -31,6 +32,10 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 """Addresses of clients in the pod, among them ``kubectl port-forward``, which needs a right in Kubernetes.
 
 Not all of 127.0.0.0/8: Istio's proxy forwards the requests of other pods from 127.0.0.6."""
+
+LOCAL_HOSTS: Final = frozenset({"", "127.0.0.1", "localhost", "[::1]"})
+"""Hosts of requests from there. A page in a browser could let its own host's name lead to a loopback
+address, and so read what a forwarded port answers."""
 
 NOT_LOCAL: Final = (
     b"only for clients in the pod: kubectl port-forward POD 8080, then http://127.0.0.1:8080/debug\n"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from resultsfw.cluster import Object
 from resultsfw.errors import InputError
-from resultsfw.operations.debug import LOOPBACK, NOT_LOCAL, encode_state
+from resultsfw.operations.debug import LOCAL_HOSTS, LOOPBACK, NOT_LOCAL, encode_state
 
 __all__ = ["LocalPages", "Pages", "StatusServer", "not_listening", "parse_address"]
 
@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _find(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         """Return the status, type and body of a page."""
         if (local := self.local_pages.get(path)) is not None:
-            if self.client_address[0] not in LOOPBACK:
+            if self.client_address[0] not in LOOPBACK or self._host() not in LOCAL_HOSTS:
                 return HTTPStatus.FORBIDDEN, TEXT, NOT_LOCAL
             return HTTPStatus.OK, JSON, encode_state(local())
         if (page := self.pages.get(path)) is not None:
@@ -156,6 +156,12 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, TEXT, body
         paths = ", ".join((*self.pages, *self.local_pages))
         return HTTPStatus.NOT_FOUND, TEXT, f"there is {paths}\n".encode()
+
+    def _host(self) -> str:
+        """Return the request's header ``Host`` without its port."""
+        host = self.headers.get("Host", "").lower()
+        name, colon, port = host.rpartition(":")
+        return name if colon and port.isdecimal() else host
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
         log.debug(format, *args)

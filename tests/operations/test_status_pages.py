@@ -14,9 +14,10 @@ from resultsfw.operations.debug import LOOPBACK, NOT_LOCAL
 from resultsfw.operations.status_pages import StatusServer, parse_address
 
 
-def ask(port, path):
+def ask(port, path, **headers):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310 - http
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -58,6 +59,14 @@ def test_the_state_is_json_in_ascii_for_clients_in_the_pod_only(server, monkeypa
     monkeypatch.setattr(status_pages, "LOOPBACK", frozenset())
     assert ask(server.port, "/state") == (403, NOT_LOCAL)
     assert ask(server.port, "/ok")[0] == 200
+
+
+def test_a_page_of_a_browser_whose_name_leads_to_a_forwarded_port_reads_no_state(server):
+    for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost:x", "["):
+        assert ask(server.port, "/state", Host=host) == (403, NOT_LOCAL)
+    for host in ("localhost", "LOCALHOST:8080", "127.0.0.1", "[::1]", "[::1]:8080"):
+        assert ask(server.port, "/state", Host=host)[0] == 200
+    assert ask(server.port, "/ok", Host="10.0.0.1:8080")[0] == 200
 
 
 def test_only_the_pod_itself_counts_as_local_and_no_proxy_of_a_mesh():
