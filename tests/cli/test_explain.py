@@ -168,6 +168,7 @@ def test_a_result_that_tektons_entrypoint_may_have_dropped_is_unknown(cli, saved
     assert (
         'if it says "Termination message is above max allowed size", set results-from: sidecar-logs' in words
     )
+    assert "and max-result-size if a result may have more than 4096 bytes" in words
 
 
 def test_an_invalid_line_in_the_log_leaves_the_other_results(cli, saved, write):

@@ -212,7 +212,10 @@ def larger(backend: str, size: int, *, rerun: CommandBuilder | None = None) -> A
     commands = [("on a cluster", tuple(patches))]
     if rerun:
         commands.insert(0, ("here", (rerun(flags),)))
-    return Advice("set " + " and ".join(f"{key}: {value}" for key, value in flags.items()), tuple(commands))
+    what = "set " + " and ".join(f"{key}: {value}" for key, value in flags.items())
+    if not size:
+        what += f", and max-result-size if a result may have more than {DEFAULT_RESULT_BYTES} bytes"
+    return Advice(what, tuple(commands))
 
 
 _TYPES: Final = Advice(
