@@ -1,9 +1,11 @@
 """What `resultsfw run` is given: folders, params, workspaces, and files with a Task and no run."""
 
 import contextlib
+import inspect
 import json
 import logging
 import os
+import sys
 
 import pytest
 import yaml
@@ -63,6 +65,20 @@ def test_a_folder_stands_for_its_manifests_in_order(tmp_path):
     names = [str(tmp_path / name) for name in ("a.yaml", "b.yml", "c.json")]
     assert files_in(["-", str(tmp_path)]) == ["-", *names]
     assert files_in([str(tmp_path)], recursive=True) == [*names, str(tmp_path / "inner/d.yaml")]
+
+
+def test_folders_may_be_nested_deeply(tmp_path):
+    inner = tmp_path.joinpath(*"d" * 300)
+    inner.mkdir(parents=True)
+    for folder, name in ((tmp_path, "e.yaml"), (inner, "a.yaml"), (tmp_path, "c.yaml")):
+        (folder / name).touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        found = files_in([str(tmp_path)], recursive=True)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == [str(tmp_path / "c.yaml"), str(inner / "a.yaml"), str(tmp_path / "e.yaml")]
 
 
 def test_a_pipe_in_a_folder_is_refused_before_it_is_read(tmp_path):

@@ -42,11 +42,17 @@ def _files(name: str, *, recursive: bool | None) -> list[str]:
 
 
 def _manifests(folder: Path, *, recursive: bool | None) -> Iterator[str]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+    waiting = _last_first(folder)
+    while waiting:  # no recursion: folders may be nested in thousands of others
+        entry = waiting.pop()
         if entry.is_dir():
             if recursive and not entry.is_symlink():
-                yield from _manifests(entry, recursive=True)
+                waiting += _last_first(entry)
         elif entry.suffix in _SUFFIXES:
             if entry.exists() and not entry.is_file():  # to read a pipe or a device could last for ever
                 raise InputError(f"{entry} is no regular file: name it with -f itself", subject=str(entry))
             yield str(entry)
+
+
+def _last_first(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda entry: entry.name, reverse=True)
