@@ -89,7 +89,7 @@ def test_a_result_that_is_lost_stops_at_its_transport_and_the_page_says_what_to_
     assert "big string lost Steps one, two passed file /tekton/results/big passed transport " in found.text
     assert "termination-message stopped status status.results not reached" in found.text
     assert "3072 bytes of 3072 (100 %), with small, and was cut short there" in found.text
-    assert "What to do Set results-from: sidecar-logs." in found.text
+    assert "What to do Set results-from: sidecar-logs, and max-result-size if " in found.text
     assert "kubectl patch cm feature-flags -n tekton-pipelines -p " in found.text
 
 

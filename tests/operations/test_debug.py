@@ -27,14 +27,16 @@ def waiting(depth, entered, go, word="hunter2"):
 
 
 def test_a_stack_names_the_innermost_functions_and_no_value():
+    before = {thread.ident for thread in threading.enumerate()}  # of other tests: only so many are shown
     entered, go = threading.Event(), threading.Event()
     thread = threading.Thread(target=waiting, args=(30, entered, go), name="the-worker")
     thread.start()
     try:
         assert entered.wait(10)
         stack = stack_of(thread.ident)
-        [other] = [found for found in stacks_of_others(()) if found["name"] == "the-worker"]
-        assert not [found for found in stacks_of_others({thread.ident}) if found["name"] == "the-worker"]
+        [other] = [found for found in stacks_of_others(before) if found["name"] == "the-worker"]
+        others = stacks_of_others({*before, thread.ident})
+        assert not [found for found in others if found["name"] == "the-worker"]
     finally:
         go.set()
         thread.join(10)
