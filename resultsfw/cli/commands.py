@@ -19,6 +19,7 @@ from resultsfw.cli import (
     run_command,
 )
 from resultsfw.cli.output import terminal
+from resultsfw.cli.output.printable import plain
 from resultsfw.errors import ClusterError, ResultsError
 
 __all__ = [
@@ -100,22 +101,17 @@ def _print_error(message: str, subject: str = "") -> None:
     """Print an error on one line; the subject comes first where the message does not name it."""
     line = " ".join(message.split("\n"))
     named = line if subject in line else f"{subject}: {line}"
-    click.echo(f"error: {_printable(named)}", err=True)
-
-
-def _printable(line: str) -> str:
-    """Escape control characters: a message may quote files and values, which must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    click.echo(f"error: {plain(named)}", err=True)
 
 
 class _Handler(logging.Handler):
     """Print log records on standard error as it is at the moment: the progress display redirects it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        rows = [f"{record.levelname.lower()}: {_printable(record.getMessage())}"]
+        rows = [f"{record.levelname.lower()}: {plain(record.getMessage())}"]
         # A plugin's own failure is an error: its author looks here for the place.
         if record.exc_info and (record.levelno >= logging.ERROR or _is_debugging()):
-            rows += map(_printable, logging.Formatter().formatException(record.exc_info).split("\n"))
+            rows += map(plain, logging.Formatter().formatException(record.exc_info).split("\n"))
         # At once, or the lines of other threads would be among those of a traceback.
         click.echo("\n".join(rows), err=True)
 

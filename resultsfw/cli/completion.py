@@ -84,7 +84,7 @@ class _RunNames(click.types.StringParamType):
         def ask() -> None:
             # Whatever is wrong with files or a cluster, a traceback must not disturb who types.
             with suppress(Exception), open_source(where, note=lambda _: None) as source:
-                names = map(_name, source.runs((TASKRUNS,), ""))
+                names = map(_safe_name, source.runs((TASKRUNS,), ""))
                 found.extend(islice((name for name in names if name and name.startswith(incomplete)), _NAMES))
 
         # A cluster that does not answer must not hold up who types: the thread is left behind.
@@ -94,14 +94,12 @@ class _RunNames(click.types.StringParamType):
         return [Item(name) for name in found]
 
 
-def _name(document: "Document") -> str:
+def _safe_name(document: "Document") -> str:
     """Return the name of an object; "" where no API server accepts it.
 
     A saved file may have any name: the shell would insert ``$(command)`` for the user to run.
     """
-    metadata = document.obj.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) and _OBJECT_NAME.fullmatch(name) else ""
+    return document.name if _OBJECT_NAME.fullmatch(document.name) else ""
 
 
 _BY_NAME: Final["Mapping[tuple[str, str], click.ParamType[str]]"] = {

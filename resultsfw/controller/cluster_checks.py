@@ -78,13 +78,25 @@ def check_crd(cluster: ClusterReader, kind: Kind) -> Finding:
 
 def check_namespace(cluster: ClusterReader, name: str) -> Finding:
     """Check that a namespace exists which the controller is limited to."""
-    finding = Finding(what=f"Namespace {name}", well=True, detail="exists; its runs are reconciled")
+    return _existence(
+        cluster,
+        NAMESPACES,
+        name,
+        "exists; its runs are reconciled",
+        "not found: nothing is reconciled there until it exists and grants the permissions",
+        fix=f"kubectl create namespace {name}, or correct --watch-namespaces",
+    )
+
+
+def _existence(
+    cluster: ClusterReader, kind: Kind, name: str, there: str, missing: str, *, fix: str
+) -> Finding:
+    """Return the finding on whether an object without a namespace exists: what it means, and the fix."""
+    finding = Finding(what=f"{kind.kind} {name}", well=True, detail=there)
     try:
-        cluster.get(NAMESPACES, "", name)
+        cluster.get(kind, "", name)
     except NotFoundError:
-        detail = "not found: nothing is reconciled there until it exists and grants the permissions"
-        fix = f"kubectl create namespace {name}, or correct --watch-namespaces"
-        return replace(finding, well=False, detail=detail, fix=fix)
+        return replace(finding, well=False, detail=missing, fix=fix)
     except ClusterError as error:
         return replace(finding, well=None, detail=f"cannot be read: {error.message}")
     return finding
@@ -121,17 +133,14 @@ def check_workload_api(cluster: ClusterReader, core: ResultsManager) -> Iterator
     if SIGNED not in core.extensions or options.get("workload-api") == "host-path":
         return
     name = str(options.get("csi-driver") or "csi.spiffe.io")
-    finding = Finding(what=f"CSIDriver {name}", well=True, detail="is installed (extension signed)")
-    try:
-        cluster.get(CSI_DRIVERS, "", name)
-    except NotFoundError:
-        detail = "not found: pods that sign stay Pending, because their volume cannot be mounted"
-        fix = f"install SPIFFE's CSI driver and SPIRE's agents: {page('how-to/signed-results', 'set-up')}"
-        yield replace(finding, well=False, detail=detail, fix=fix)
-    except ClusterError as error:
-        yield replace(finding, well=None, detail=f"cannot be read: {error.message}")
-    else:
-        yield finding
+    yield _existence(
+        cluster,
+        CSI_DRIVERS,
+        name,
+        "is installed (extension signed)",
+        "not found: pods that sign stay Pending, because their volume cannot be mounted",
+        fix=f"install SPIFFE's CSI driver and SPIRE's agents: {page('how-to/signed-results', 'set-up')}",
+    )
 
 
 def _contains(found: object, wanted: object) -> bool:

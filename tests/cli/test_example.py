@@ -85,7 +85,7 @@ def test_the_default_limit_refuses_the_list(cli):
 def test_all_results_arrive_through_sidecar_logs(cli):
     ran = cli("run", TASK, "--feature-flags", FLAGS, "-o", "json")
     assert ran.status == 0
-    version, provenance, images = (one["value"] for one in ran.items[0]["status"]["results"])
+    version, provenance, images = (result["value"] for result in ran.items[0]["status"]["results"])
     assert version == "v1.15.0"
     assert provenance.keys() == {"uri", "digest"}
     assert len(set(images)) == len(images) == 36

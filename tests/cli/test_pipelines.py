@@ -50,8 +50,8 @@ def test_a_large_result_is_used_by_the_next_task_and_drawn(cli, write, tmp_path)
 
 def test_json_has_the_pipelinerun_and_its_taskruns(cli, write):
     kinds = [
-        (one["kind"], one["metadata"]["name"])
-        for one in cli("run", write("p.yaml", a_run()), *FLAGS, "-o", "json").items
+        (run["kind"], run["metadata"]["name"])
+        for run in cli("run", write("p.yaml", a_run()), *FLAGS, "-o", "json").items
     ]
     assert kinds == [("PipelineRun", "p"), ("TaskRun", "p-make"), ("TaskRun", "p-use")]
 

@@ -395,5 +395,6 @@ def test_the_number_of_reasons_in_labels_is_limited():
         metrics.runs.on_pipelinerun_condition(
             old, {"metadata": {}, "status": {"conditions": [{**ended, "reason": "é" * 9}]}}
         )
-    lines = [one for one in metrics.text().decode().splitlines() if one.startswith("resultsfw_taskrun_total")]
+    text = metrics.text().decode()
+    lines = [line for line in text.splitlines() if line.startswith("resultsfw_taskrun_total")]
     assert len(lines) == 101

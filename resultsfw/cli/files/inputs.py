@@ -45,6 +45,21 @@ class Document:
         return str(self.obj["kind"])
 
     @property
+    def name(self) -> str:
+        """Return the object's name; "" if it has none that is a text."""
+        return self._metadata("name")
+
+    @property
+    def namespace(self) -> str:
+        """Return the object's namespace; "" if it names none as a text."""
+        return self._metadata("namespace")
+
+    def _metadata(self, field: str) -> str:
+        metadata = self.obj.get("metadata")
+        value = metadata.get(field) if isinstance(metadata, dict) else None
+        return value if isinstance(value, str) else ""
+
+    @property
     def label(self) -> str:
         """Return kind and name, for messages."""
         metadata = self.obj.get("metadata")

@@ -13,9 +13,8 @@ from resultsfw.cli.files.inputs import Document
 from resultsfw.cli.output import show
 from resultsfw.cli.output.advice import MESSAGES
 from resultsfw.cli.sources.run_names import KINDS, kind_of_word, parse_names, qualified
-from resultsfw.cli.sources.saved_run import checked_status
+from resultsfw.cli.sources.saved_run import checked_status, result_values
 from resultsfw.cli.sources.source import Source
-from resultsfw.cluster import Object
 from resultsfw.errors import CorruptError, InputError
 from resultsfw.limits import OBJECT_BYTES
 from resultsfw.messages import POD_MESSAGE_BYTES
@@ -105,7 +104,7 @@ def list_runs(
         _write_yaml(documents)
     elif output == "name":
         for document in documents:
-            show.write(f"{show.plain(qualified(document.kind, _metadata(document.obj, 'name')))}\n")
+            show.write(f"{show.plain(qualified(document.kind, document.name))}\n")
     else:
         _print_table(documents, wide=output == "wide", all_namespaces=all_namespaces)
     return 0
@@ -210,8 +209,8 @@ def row_of(document: Document) -> Row:
         run = checked_status(document).obj
     except InputError as error:
         return Row(
-            namespace=show.plain(_metadata(document.obj, "namespace")),
-            name=show.plain(_metadata(document.obj, "name")),
+            namespace=show.plain(document.namespace),
+            name=show.plain(document.name),
             kind=document.kind,
             verdict=show.Verdict("", error.message, ""),
         )
@@ -220,7 +219,7 @@ def row_of(document: Document) -> Row:
     is_taskrun = document.kind == TASKRUNS.kind
     spec = status.get("taskSpec" if is_taskrun else "pipelineSpec")
     declared = None if spec is None else list(_declared(spec))
-    values = dict(_values(status))
+    values = dict(result_values(run))
     flags = (status.get("provenance") or {}).get("featureFlags") or {}
     backend = str(flags.get("resultExtractionMethod") or "") if is_taskrun else ""
     reference = (run.get("spec") or {}).get("taskRef" if is_taskrun else "pipelineRef") or {}
@@ -259,20 +258,6 @@ def _declared(spec: Mapping[str, Any]) -> Iterator[str]:
     for step in spec.get("steps") or ():
         for result in step.get("results") or ():
             yield f"{step.get('name', '')}.{result['name']}"
-
-
-def _values(status: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for step in status.get("steps") or ():
-        for result in step.get("results") or ():
-            yield f"{step['name']}.{result['name']}", result["value"]
-    for result in status.get("results") or ():
-        yield result["name"], result["value"]
-
-
-def _metadata(obj: Object, key: str) -> str:
-    metadata = obj.get("metadata")
-    value = metadata.get(key) if isinstance(metadata, dict) else None
-    return value if isinstance(value, str) else ""
 
 
 def age(seconds: float) -> str:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from resultsfw.cli.output import show
 from resultsfw.cli.sources.announcing import AnnouncingCluster
 from resultsfw.cli.sources.opening import core_for
 from resultsfw.cli.sources.run_names import RunName
+from resultsfw.cli.sources.saved_run import result_values
 from resultsfw.cli.sources.source import Source
 from resultsfw.cluster import Cluster, Kind, Object
 from resultsfw.core import ResultsManager
@@ -92,7 +93,7 @@ def print_value(
 
 def _value(document: Document, name: str) -> Any:
     """Return what the status holds for a result: its value, or a reference as a mapping."""
-    found = dict(_results(document.obj))
+    found = dict(result_values(document.obj))
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         named = ", ".join(list(found)[:_LISTED]) or "none"
@@ -101,15 +102,6 @@ def _value(document: Document, name: str) -> Any:
             f'has no result "{name}" (it has: {named}){hint}', "status.results", names_field=True
         )
     return found[name]
-
-
-def _results(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    status = run.get("status") or {}
-    for step in status.get("steps") or ():
-        for result in step.get("results") or ():
-            yield f"{step['name']}.{result['name']}", result["value"]
-    # Last, to win: a Task's result can have such a name, too.
-    yield from ((result["name"], result["value"]) for result in status.get("results") or ())
 
 
 def _pieces(value: Any, document: Document, source: Source, access: Access) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from resultsfw.cli.output import terminal
 from resultsfw.cli.output.advice import Advice, without_hints
+from resultsfw.cli.output.printable import escaped_lines, has_printable_lines, plain
 from resultsfw.cli.output.tables import INDENT, columns
 from resultsfw.cluster import Object
 from resultsfw.documents import means_itself
@@ -111,7 +112,7 @@ def write(text: str) -> None:
 def as_json(value: Any) -> str:
     """Return a value as JSON that ends with a newline; what is not printable is escaped, as JSON allows."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return _escaped(text, lambda char: json.dumps(char)[1:-1]) + "\n"
+    return escaped_lines(text, lambda char: json.dumps(char)[1:-1]) + "\n"
 
 
 def as_data(value: Any, form: str) -> str:
@@ -127,18 +128,7 @@ def as_yaml(value: Any) -> str:
     becomes the text of its escape.
     """
     text = str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH))
-    return _escaped(text, lambda char: f"\\U{ord(char):08x}")
-
-
-def _escaped(text: str, escape: Callable[[str], str]) -> str:
-    """Return lines with each character escaped that is not printable: it must not steer a terminal."""
-    if _is_printable(text):
-        return text
-    return "".join(char if char.isprintable() or char == "\n" else escape(char) for char in text)
-
-
-def _is_printable(text: str) -> bool:
-    return all(line.isprintable() for line in text.split("\n"))
+    return escaped_lines(text, lambda char: f"\\U{ord(char):08x}")
 
 
 if TYPE_CHECKING:
@@ -157,7 +147,7 @@ class _Dumper(_Base):
 def _represent_text(dumper: Any, text: str) -> Any:
     text = escape_surrogates(text)
     style = "|" if "\n" in text else None if means_itself(text) else "'"
-    if not _is_printable(text):
+    if not has_printable_lines(text):
         style = '"'  # there alone `as_yaml` can escape what libyaml leaves as it is
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -206,15 +196,6 @@ def console(*, stderr: bool = False, widest: int | None = WIDTH) -> Console:
     )
     created.width = min(created.width, widest or created.width) if created.is_terminal else WIDTH
     return created
-
-
-def plain(text: str) -> str:
-    """Return text on one line, with control characters escaped so that they cannot steer a terminal."""
-    if text.isprintable():
-        return text  # nearly all, at a hundredth of the time: logs have gigabytes
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
 
 
 def print_text(out: Console, text: str, *, indent: str = INDENT, hanging: str = "", style: str = "") -> None:

@@ -88,20 +88,20 @@ class SavedSource:
         """See `Source.children`."""
         if self._where.logs:
             raise InputError("--log is for the Pod of one TaskRun: name that TaskRun", subject="--log")
-        namespace = _namespace(pipelinerun)
+        namespace = pipelinerun.namespace
         runs: dict[tuple[str, str], Document] = {}
         for document in self._selected(KINDS):
-            if _namespace(document) == namespace:
-                runs.setdefault((document.kind, _name(document)), document)
+            if document.namespace == namespace:
+                runs.setdefault((document.kind, document.name), document)
         wanted = [(kind.kind, name.name) for name in child_names(pipelinerun.obj) for kind in name.kinds]
         return [checked_status(runs[key]) for key in wanted if key in runs]
 
     def pod(self, taskrun: Document) -> PodAnswer:
         """See `Source.pod`."""
-        namespace = _namespace(taskrun)
+        namespace = taskrun.namespace
         pods = self._pods_in(namespace)
         status = taskrun.obj.get("status") or {}
-        expected = status.get("podName") or pod_name(_name(taskrun), attempt_number(taskrun.obj))
+        expected = status.get("podName") or pod_name(taskrun.name, attempt_number(taskrun.obj))
         only = len(self._pods) == 1 and len(self._selected((TASKRUNS,))) == 1
         document = (
             pods.get(expected)
@@ -112,7 +112,7 @@ class SavedSource:
         self._cluster.open_logs()
         if document is not None:
             return PodAnswer(document)
-        where = f" -n {shlex.quote(_namespace(taskrun))}" if _namespace(taskrun) else ""
+        where = f" -n {shlex.quote(taskrun.namespace)}" if taskrun.namespace else ""
         return PodAnswer(
             None,
             f"its Pod is not in the files; while it exists, save it with "
@@ -124,9 +124,9 @@ class SavedSource:
         """Return the Pods that may be those of runs in a namespace, by name. Each is validated only once."""
         if namespace not in self._pods_by_namespace:
             self._pods_by_namespace[namespace] = {
-                _name(document): document
+                document.name: document
                 for document in map(checked_pod, self._pods)
-                if not namespace or _namespace(document) in ("", namespace)
+                if not namespace or document.namespace in ("", namespace)
             }
         return self._pods_by_namespace[namespace]
 
@@ -144,10 +144,10 @@ class SavedSource:
 
     def _named(self, name: RunName) -> Document:
         for kind in name.kinds:
-            found = [document for document in self._selected((kind,)) if _name(document) == name.name]
+            found = [document for document in self._selected((kind,)) if document.name == name.name]
             others = [other for other in KINDS if other in name.kinds and other != kind]
-            ambiguous = [other for other in self._selected(others) if _name(other) == name.name]
-            if len(found) > 1 and len({_namespace(document) for document in found}) > 1:
+            ambiguous = [other for other in self._selected(others) if other.name == name.name]
+            if len(found) > 1 and len({document.namespace for document in found}) > 1:
                 raise found[1].refuse(f'a second {kind.kind} "{name.name}": name its namespace with -n')
             if len(found) > 1:
                 raise found[1].refuse(f'a second {kind.kind} "{name.name}"; the first is {found[0].where}')
@@ -158,7 +158,7 @@ class SavedSource:
                 )
             if found:
                 return checked_status(found[0])
-        names = [_name(document) for document in self._selected(name.kinds)]
+        names = [document.name for document in self._selected(name.kinds)]
         near = difflib.get_close_matches(name.name, names, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else f"; found: {self._labels}"
         raise InputError(f"{self._files}: no {name.label}{hint}", subject=self._files)
@@ -170,19 +170,19 @@ class SavedSource:
         return [
             document
             for document in self._runs
-            if document.kind in words and namespace in (None, _namespace(document))
+            if document.kind in words and namespace in (None, document.namespace)
         ]
 
     def _roots(self, runs: Sequence[Document]) -> list[Document]:
         """Return those runs that are no children of others."""
         children = {
-            (kind.kind, _namespace(run), child.name)
+            (kind.kind, run.namespace, child.name)
             for run in runs
             if run.kind != TASKRUNS.kind
             for child in child_names(checked_status(run).obj)
             for kind in child.kinds
         }
-        return [run for run in runs if (run.kind, _namespace(run), _name(run)) not in children]
+        return [run for run in runs if (run.kind, run.namespace, run.name) not in children]
 
 
 def checked_pod(document: Document) -> Document:
@@ -203,7 +203,7 @@ def checked_pod(document: Document) -> Document:
 
 def _owned_pod(taskrun: Document, pods: Sequence[Document]) -> Document | None:
     """Return the last Pod that the TaskRun owns."""
-    uid, name = taskrun.obj["metadata"].get("uid"), _name(taskrun)
+    uid, name = taskrun.obj["metadata"].get("uid"), taskrun.name
     owned = [
         document
         for document in pods
@@ -228,18 +228,6 @@ def _check_logs(logs: Mapping[str, str], pod: Document | None) -> None:
                 f'--log: the pod has no container "{container}" (it has: {", ".join(names) or "none"}){hint}',
                 subject="--log",
             )
-
-
-def _name(document: Document) -> str:
-    metadata = document.obj.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def _namespace(document: Document) -> str:
-    metadata = document.obj.get("metadata")
-    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-    return namespace if isinstance(namespace, str) else ""
 
 
 def _listed(runs: Sequence[Document]) -> str:
@@ -277,7 +265,7 @@ class _Files(Cluster):
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         for document in self._tasks:
-            if document.kind == kind.kind and _name(document) == name:
+            if document.kind == kind.kind and document.name == name:
                 return checked(document)
         raise NotFoundError("add a file that has it with -f", subject=f"{kind.kind} {namespace}/{name}")
 

@@ -1,17 +1,19 @@
 """The fields of a run's status that the commands read, and their types: a status may have any."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from resultsfw.cli.files.inputs import Document
+from resultsfw.cluster import Object
 from resultsfw.errors import InputError
 from resultsfw.tekton.api.kinds import TASKS
 from resultsfw.tekton.api.model_errors import field_errors
 from resultsfw.tekton.api.models import validate_task_document
 
-__all__ = ["checked_status"]
+__all__ = ["checked_status", "result_values"]
 
 
 class _Fields(BaseModel):
@@ -140,3 +142,13 @@ def checked_status(document: Document, *, deep: bool = False) -> Document:
         except InputError as error:
             raise document.refuse(error.message, _SPEC) from error
     return document
+
+
+def result_values(run: Object) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of each result in a checked status; ``STEP.RESULT`` names a Step's own."""
+    status = run.get("status") or {}
+    for step in status.get("steps") or ():
+        for result in step.get("results") or ():
+            yield f"{step['name']}.{result['name']}", result["value"]
+    # Last, to win in a mapping: a Task's result can have such a name, too.
+    yield from ((result["name"], result["value"]) for result in status.get("results") or ())
