@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 
 from resultsfw.cli.sources.live_errors import forbidden, log_forbidden
+from resultsfw.cli.sources.unchanging import UnchangingCluster
 from resultsfw.cluster import Cluster, Kind, Object
-from resultsfw.errors import ClusterError, ForbiddenError, NotFoundError
+from resultsfw.errors import ForbiddenError, NotFoundError
 
 __all__ = ["ReadOnlyCluster"]
 
 
-class ReadOnlyCluster(Cluster):
+class ReadOnlyCluster(UnchangingCluster):
     """Reads through another `Cluster`.
 
     Args:
         cluster: That one.
     """
+
+    refusal = "this command changes nothing on a cluster"
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -37,19 +40,3 @@ class ReadOnlyCluster(Cluster):
                 f'the log of container "{container}" of pod "{pod}" does not exist any more: {error.message}',
                 subject=error.subject,
             ) from error
-
-    def create(self, kind: Kind, obj: Object) -> Object:
-        """See `Cluster.create`."""
-        raise _read_only(kind, obj["metadata"].get("name", ""))
-
-    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:  # noqa: ARG002 - the protocol's
-        """See `Cluster.patch`."""
-        raise _read_only(kind, name)
-
-    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:  # noqa: ARG002 - the protocol's
-        """See `Cluster.delete`."""
-        raise _read_only(kind, name)
-
-
-def _read_only(kind: Kind, name: str) -> ClusterError:
-    return ClusterError("this command changes nothing on a cluster", subject=f"{kind.kind} {name}")

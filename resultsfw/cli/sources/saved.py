@@ -17,8 +17,9 @@ from resultsfw.cli.sources.run_names import KINDS, RunName
 from resultsfw.cli.sources.saved_pod import SavedPod
 from resultsfw.cli.sources.saved_run import checked_status
 from resultsfw.cli.sources.source import PodAnswer, Where, child_names
+from resultsfw.cli.sources.unchanging import UnchangingCluster
 from resultsfw.cluster import PODS, Cluster, Kind, Object
-from resultsfw.errors import ClusterError, InputError, NotFoundError
+from resultsfw.errors import InputError, NotFoundError
 from resultsfw.tekton.api.attempts import attempt_number
 from resultsfw.tekton.api.kinds import STEP_ACTIONS, TASKRUNS, TASKS
 from resultsfw.tekton.api.model_errors import field_errors
@@ -235,13 +236,15 @@ def _listed(runs: Sequence[Document]) -> str:
     return ", ".join(run.label for run in runs[:_LISTED]) + more
 
 
-class _Files(Cluster):
+class _Files(UnchangingCluster):
     """A read-only `Cluster` of files: Tasks, StepActions, and the logs of one Pod.
 
     Args:
         tasks: Tasks and StepActions.
         logs: Files by container; each is opened only once, so it may be a pipe.
     """
+
+    refusal = "saved files cannot be changed"
 
     def __init__(self, tasks: Sequence[Document], logs: Mapping[str, str]) -> None:
         self._tasks = tasks
@@ -281,17 +284,6 @@ class _Files(Cluster):
             )
         return _pieces(file, limit)
 
-    # The rest of the protocol.
-
-    def create(self, kind: Kind, obj: Object) -> Object:
-        raise _read_only(kind, obj["metadata"].get("name", ""))
-
-    def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:  # noqa: ARG002 - the protocol's
-        raise _read_only(kind, name)
-
-    def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:  # noqa: ARG002 - the protocol's
-        raise _read_only(kind, name)
-
 
 def _opened(container: str, name: str) -> BinaryIO:
     try:
@@ -304,7 +296,3 @@ def _pieces(file: BinaryIO, limit: int) -> Iterator[bytes]:
     while limit > 0 and (piece := file.read(min(limit, _PIECE))):
         limit -= len(piece)
         yield piece
-
-
-def _read_only(kind: Kind, name: str) -> ClusterError:
-    return ClusterError("saved files cannot be changed", subject=f"{kind.kind} {name}")
