@@ -60,8 +60,9 @@ def explain(names: tuple[str, ...], output: str, **given: Any) -> int:
     from resultsfw.cli.inspect.explain import explain_runs  # noqa: PLC0415 - see above
     from resultsfw.cli.sources.run_names import parse_names  # noqa: PLC0415 - see above
 
+    asked = parse_names(names)  # first: a file in place of a name needs no cluster to be refused
     with _source(given) as source:
-        return explain_runs(parse_names(names), source, output=output)
+        return explain_runs(asked, source, output=output)
 
 
 @click.command(epilog=VALUE_STATUSES, short_help="Print the value of a result of a run.")
@@ -99,8 +100,9 @@ def value(words: tuple[str, ...], output: str | None, cluster: bool, **given: An
     if given["files"]:
         kubeconfig, context = given.pop("kubeconfig"), given.pop("context")
         access = Access(cluster or bool(kubeconfig or context), kubeconfig, context)
+    asked = parse_names(names)  # see explain
     with _source(given) as source:
-        return print_value(parse_names(names), result, source, output=output, access=access)
+        return print_value(asked, result, source, output=output, access=access)
 
 
 @click.command(epilog=VERIFY_STATUSES, short_help="Verify runs by their signatures.")
@@ -148,9 +150,10 @@ def verify(
 
     with needs("signed"):
         from resultsfw.cli.inspect.verify import verify_runs  # noqa: PLC0415 - see above
+    asked = parse_names(names)  # see explain
     with _source(given) as source:
         return verify_runs(
-            parse_names(names),
+            asked,
             source,
             bundles=bundles,
             trust_domain=trust_domain,

@@ -329,3 +329,15 @@ def test_commands_to_be_copied_quote_what_a_saved_run_is_called(cli, write):
     run |= {"spec": {"taskSpec": TASK}, "status": status}
     words = told(cli("explain", "-f", write("r.json", json.dumps(run))))
     assert "kubectl get pod -n 'a; ls' '$(touch x)' -o yaml > FILE" in words
+
+
+def test_a_file_in_place_of_a_name_is_refused_with_the_option_also_without_a_cluster(
+    cli, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    file = tmp_path / "run.yaml"
+    file.write_text("kind: TaskRun\n")
+    for words in (("explain", file), ("value", file, "r"), ("verify", file, "--bundle", file)):
+        ran = cli(*words)
+        assert (ran.status, "-f" in ran.err) == (2, True)
+        assert "kubeconfig" not in ran.err
